@@ -1,0 +1,154 @@
+"""Settings: TOML → frozen dataclasses, one per stage; an unknown key is an error.
+
+A stage's fingerprint hashes its own section only, so a change of `[measure]` recomputes measurements and
+nothing before them. Where a setting lives here it may change results; what may not (memory, workers,
+folders) is an option of the command line and never part of a fingerprint.
+"""
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from smlmbatch.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestConfig:
+    """How files become locs. Reader overrides apply to every file; the sample sheet's columns win."""
+
+    tile_nm: float = 1000.0  # side of the store's spatial index
+    format: str = ""  # name of a reader, "" = recognise by content
+    map: str = ""  # quantity=column pairs, e.g. "x=X,y=Y,unit=um"
+    pixel_size_nm: float = 0.0  # 0 = take it from the file; never guessed
+
+    def __post_init__(self) -> None:
+        _require(self.tile_nm > 0, "ingest.tile_nm", self.tile_nm, "a length above 0 nm")
+        _require(self.pixel_size_nm >= 0, "ingest.pixel_size_nm", self.pixel_size_nm, "a length in nm, or 0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TileConfig:
+    """Cell outline and the grid of regions of interest inside it."""
+
+    roi_nm: float = 3000.0  # side of a region; 3 um is what the contrastive method is trained on
+    outline: str = "found"  # "found" = by density, "field" = the whole field; a file in the sample sheet wins
+    min_coverage: float = 0.9  # share of a region's area inside the cell
+    min_locs: int = 50  # locs of all channels together
+    density_bin_nm: float = 100.0  # raster on which the outline is found
+    density_sigma_nm: float = 300.0  # smoothing of that raster
+    min_cell_um2: float = 1.0  # smaller patches are debris
+
+    def __post_init__(self) -> None:
+        _require(self.roi_nm > 0, "tile.roi_nm", self.roi_nm, "a length above 0 nm")
+        _require(self.outline in ("found", "field"), "tile.outline", self.outline, '"found" or "field"')
+        _require(0 <= self.min_coverage <= 1, "tile.min_coverage", self.min_coverage, "a share between 0 and 1")
+        _require(self.min_locs >= 1, "tile.min_locs", self.min_locs, "at least 1")
+        _require(self.density_bin_nm > 0, "tile.density_bin_nm", self.density_bin_nm, "a length above 0 nm")
+        _require(self.density_sigma_nm > 0, "tile.density_sigma_nm", self.density_sigma_nm, "a length above 0 nm")
+        _require(self.min_cell_um2 >= 0, "tile.min_cell_um2", self.min_cell_um2, "an area, 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasureConfig:
+    """Descriptors of one region and channel."""
+
+    dbscan_eps_nm: float = 25.0
+    dbscan_min_locs: int = 5  # neighbours within eps, the loc itself included
+    ripley_max_nm: float = 0.0  # largest radius; 0 = a quarter of the region's side
+    ripley_step_nm: float = 10.0
+    ripley_max_locs: int = 10_000  # denser regions are thinned at random (K does not change under thinning)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.dbscan_eps_nm > 0, "measure.dbscan_eps_nm", self.dbscan_eps_nm, "a length above 0 nm")
+        _require(self.dbscan_min_locs >= 1, "measure.dbscan_min_locs", self.dbscan_min_locs, "at least 1")
+        _require(self.ripley_max_nm >= 0, "measure.ripley_max_nm", self.ripley_max_nm, "a length in nm, or 0")
+        _require(self.ripley_step_nm > 0, "measure.ripley_step_nm", self.ripley_step_nm, "a length above 0 nm")
+        _require(self.ripley_max_locs >= 2, "measure.ripley_max_locs", self.ripley_max_locs, "at least 2")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """All settings of a campaign, section by section."""
+
+    ingest: IngestConfig = field(default_factory=IngestConfig)
+    tile: TileConfig = field(default_factory=TileConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+
+
+def _require(condition: bool, key: str, found: object, want: str) -> None:
+    if not condition:
+        raise ConfigError(f"{key} = {found!r}: wanted {want}")
+
+
+def load_config(path: Path) -> Config:
+    """Read a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        unknown section or key, wrong type, impossible value, broken TOML
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML ({error})") from error
+    return config_from_dict(raw, source=str(path))
+
+
+def config_from_dict(raw: dict[str, Any], *, source: str = "configuration") -> Config:
+    """Build a Config of nested tables, checking every name and type."""
+    sections = {f.name: f.default_factory for f in dataclasses.fields(Config)}
+    built: dict[str, Any] = {}
+    for name, table in raw.items():
+        if name not in sections or not isinstance(table, dict):
+            raise ConfigError(f"{source}: unknown section [{name}]; known are {', '.join(sections)}")
+        built[name] = _section(sections[name], name, table, source)
+    return Config(**built)
+
+
+def _section(kind: Any, name: str, table: dict[str, Any], source: str) -> Any:
+    known = {f.name: f.type for f in dataclasses.fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise ConfigError(f"{source}: unknown key {name}.{key}; known are {', '.join(known)}")
+        wanted = known[key]
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not wanted:
+            wanted_name = getattr(wanted, "__name__", wanted)
+            raise ConfigError(f"{source}: {name}.{key} = {value!r}: wanted a {wanted_name}")
+        values[key] = value
+    return kind(**values)
+
+
+def override(config: Config, changes: dict[str, dict[str, Any]]) -> Config:
+    """`config` with some keys changed; `{"tile": {"roi_nm": 1000.0}}`. None leaves a key as it is."""
+    tables = dataclasses.asdict(config)
+    for section, table in changes.items():
+        tables[section].update({key: value for key, value in table.items() if value is not None})
+    return config_from_dict(tables, source="command line")
+
+
+def to_toml(config: Config) -> str:
+    """The resolved settings as TOML, every key written out; `load_config` reads it back equal."""
+    lines = []
+    for section, table in dataclasses.asdict(config).items():
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {_toml_value(value)}" for key, value in table.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml_value(value: bool | int | float | str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = "".join(f"\\u{ord(c):04x}" if ord(c) < 32 or c in '"\\\x7f' else c for c in value)
+        return f'"{escaped}"'
+    return repr(value)

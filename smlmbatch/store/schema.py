@@ -1,0 +1,106 @@
+"""The dictionary of every array in the store: name, dimensions, dtype, unit, one sentence.
+
+Nothing is written that is not listed here, and `docs/store.md` is generated from it
+(`python -m smlmbatch.store.schema`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """One array a stage may write. `dims` name its axes; equal names mean equal lengths within a unit."""
+
+    dims: tuple[str, ...]
+    dtype: str
+    unit: str
+    text: str
+    optional: bool = False
+
+
+def _column(dtype: str, unit: str, text: str, *, optional: bool = True) -> ArraySpec:
+    return ArraySpec(("loc",), dtype, unit, text, optional)
+
+
+_LOCS = {
+    "x_nm": _column("f4", "nm", "Position along x, relative to the attribute `origin_nm`.", optional=False),
+    "y_nm": _column("f4", "nm", "Position along y, relative to the attribute `origin_nm`.", optional=False),
+    "z_nm": _column("f4", "nm", "Position along z; absent in 2D data."),
+    "frame": _column("i4", "1", "Camera frame, counted from 0 whatever the source's base."),
+    "photons": _column("f4", "photon", "Signal photons (or the source's own intensity unit, see the attribute `columns`)."),
+    "precision_nm": _column("f4", "nm", "Lateral localisation precision; the mean of x and y where both are given."),
+    "precision_z_nm": _column("f4", "nm", "Axial localisation precision."),
+    "background": _column("f4", "photon", "Background per pixel, as the source gives it."),
+    "psf_nm": _column("f4", "nm", "Width (sigma) of the fitted spot; the mean of x and y where both are given."),
+    "channel": _column("u1", "1", "Channel number, 0 where the source has one channel.", optional=False),
+    "group": _column("i4", "1", "The source's own grouping: pick, trace or cluster."),
+    "row": _column("i8", "1", "0-based record in the source's own order: joins results back to the file.", optional=False),
+    "tile_start": ArraySpec(
+        ("tile_bound",), "i8", "1", "First loc of each tile, row-major over `tile_grid` (rows, columns); one more entry closes the last."
+    ),
+}
+
+_TILE = {
+    "roi_origin_nm": ArraySpec(("roi", "axis"), "f8", "nm", "Lower-left corner (x, y) of each region, relative to the field's origin."),
+    "roi_cell": ArraySpec(("roi",), "i4", "1", "Index of the cell (outline) the region's grid belongs to."),
+    "roi_coverage": ArraySpec(("roi",), "f8", "1", "Share of the region's area inside its cell."),
+    "roi_n_locs": ArraySpec(("roi", "channel"), "i8", "1", "Locs in the region, per channel of the attribute `channels`."),
+    "roi_kept": ArraySpec(("roi",), "u1", "1", "1 where the region passed coverage and count, else 0."),
+    "roi_reason": ArraySpec(("roi",), "u1", "1", "Why a region was dropped: index into the attribute `reasons`."),
+    "roi_distance_to_edge_nm": ArraySpec(("roi",), "f8", "nm", "From the region's centre to the nearest outline; negative outside."),
+    "outline_nm": ArraySpec(
+        ("vertex", "axis"), "f8", "nm", "Vertices (x, y) of all rings, one after the other, relative to the field's origin."
+    ),
+    "outline_start": ArraySpec(("ring_bound",), "i8", "1", "First vertex of each ring; one more entry closes the last."),
+    "outline_cell": ArraySpec(("ring",), "i4", "1", "Index of the cell the ring belongs to; names in the attribute `cells`."),
+    "density": ArraySpec(
+        ("bin_y", "bin_x"), "f4", "1/um2", "Smoothed density of all locs, for pictures; bins of the attribute `density_bin_nm`."
+    ),
+}
+
+_MEASURE = {
+    "roi": ArraySpec(("row",), "i4", "1", "Index of the region in the tile stage; one row per kept region and channel."),
+    "channel": ArraySpec(("row",), "u1", "1", "Channel the row describes."),
+    "n_locs": ArraySpec(("row",), "i8", "1", "Locs of this channel in the region."),
+    "density_per_um2": ArraySpec(("row",), "f8", "1/um2", "Locs per covered area (side squared x coverage)."),
+    "n_clusters": ArraySpec(("row",), "i8", "1", "DBSCAN clusters."),
+    "noise_fraction": ArraySpec(("row",), "f8", "1", "Share of locs in no DBSCAN cluster; NaN without locs."),
+    "locs_per_cluster": ArraySpec(("row",), "f8", "1", "Mean locs per DBSCAN cluster; NaN without clusters."),
+    "cluster_area_nm2": ArraySpec(
+        ("row",), "f8", "nm2", "Mean convex-hull area of clusters that have one (3 locs not on a line); NaN without."
+    ),
+    "cluster_radius_nm": ArraySpec(("row",), "f8", "nm", "Mean radius of gyration of the clusters; NaN without clusters."),
+    "nn_mean_nm": ArraySpec(("row",), "f8", "nm", "Mean distance to the nearest neighbour; NaN below 2 locs."),
+    "nn_median_nm": ArraySpec(("row",), "f8", "nm", "Median distance to the nearest neighbour; NaN below 2 locs."),
+    "ripley_n": ArraySpec(("row",), "i8", "1", "Locs used for Ripley's K (fewer than n_locs where the region was thinned)."),
+    "ripley_peak_nm": ArraySpec(("row",), "f8", "nm", "Radius of the maximum of L(r) - r; NaN below 2 locs."),
+    "ripley_max_nm": ArraySpec(("row",), "f8", "nm", "Maximum of L(r) - r; NaN below 2 locs."),
+    "ripley_k_nm2": ArraySpec(("row", "radius"), "f8", "nm2", "Ripley's K, translation edge correction; NaN below 2 locs."),
+    "radius_nm": ArraySpec(("radius",), "f8", "nm", "Radii at which K is given."),
+}
+
+# stage → array name → specification
+SCHEMA: Mapping[str, Mapping[str, ArraySpec]] = MappingProxyType(
+    {"ingest": MappingProxyType(_LOCS), "tile": MappingProxyType(_TILE), "measure": MappingProxyType(_MEASURE)}
+)
+
+
+def table_of_arrays() -> str:
+    """The schema as a Markdown document: what `docs/store.md` holds.
+
+    >>> table_of_arrays().splitlines()[0]
+    '# Arrays in the store'
+    """
+    lines = ["# Arrays in the store", "", "Generated from `smlmbatch/store/schema.py`; `python -m smlmbatch.store.schema` prints it."]
+    for stage, arrays in SCHEMA.items():
+        lines += ["", f"## {stage}", "", "| array | dimensions | dtype | unit | meaning |", "|---|---|---|---|---|"]
+        for name, spec in arrays.items():
+            optional = " (optional)" if spec.optional else ""
+            lines.append(f"| `{name}` | {', '.join(spec.dims)} | {spec.dtype} | {spec.unit} | {spec.text}{optional} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(table_of_arrays(), end="")
