@@ -211,6 +211,11 @@ class UnitWriter:
         self._store.close()
         return digest
 
+    @property
+    def rows(self) -> int:
+        """Length of the unit's main axis, for logs: the longest one."""
+        return max(self._lengths.values(), default=0)
+
     def abandon(self) -> None:
         """Close without sealing: what was written so far counts for nothing."""
         self._store.close()

@@ -135,6 +135,9 @@ class Store:
         except (ValueError, TypeError):  # torn by a full disk: as good as none, the unit is tried again
             return None
 
+    def forget_failure(self, key: UnitKey) -> None:
+        self._failure_path(key).unlink(missing_ok=True)
+
     def record_failure(self, failure: Failure) -> None:
         key = UnitKey(failure.field, failure.stage, failure.fingerprint)
         text = json.dumps({name: getattr(failure, name) for name in Failure.__slots__}, indent=1)
@@ -219,37 +222,60 @@ class Store:
 
     # ---- input hashes
 
-    def input_sha256(self, field: str, path: Path, *, check: bool = False) -> str:
-        """sha256 of a source file, cached by (path, size, mtime_ns, inode); `check` reads it anyway."""
+    def input_sha256(self, field: str, path: Path, *, slot: str = "source", check: bool = False) -> str:
+        """sha256 of a file the field is made of, cached by (path, size, mtime_ns, inode); `check` reads it anyway."""
         from smlmbatch.provenance import hash_file
 
-        stat = path.stat()
-        identity = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        cache = self.field_folder(field) / "input.json"
-        if not check:
-            with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
-                known = json.loads(cache.read_text())
-                if known["identity"] == identity:
-                    return str(known["sha256"])
+        known = None if check else self.cached_sha256(field, path, slot=slot)
+        if known is not None:
+            return known
+        identity = _identity(path)
         digest = hash_file(path)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(cache, json.dumps({"identity": identity, "sha256": digest}).encode("utf-8", "surrogateescape"))
+        cache = self._input_cache(field)
+        entries = _read_json(cache) | {slot: {"identity": identity, "sha256": digest}}
+        write_whole(cache, json.dumps(entries).encode())
         return digest
 
+    def cached_sha256(self, field: str, path: Path, *, slot: str = "source") -> str | None:
+        """The hash known of a file, if its stat is what it was then."""
+        entry = _read_json(self._input_cache(field)).get(slot, {})
+        return str(entry["sha256"]) if entry.get("identity") == _identity(path) else None
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a small file so that it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
+    def _input_cache(self, field: str) -> Path:
+        return self.field_folder(field) / "input.json"
+
+
+def _identity(path: Path) -> list[str | int]:
+    stat = path.stat()
+    return [os.fsencode(path).hex(), stat.st_size, stat.st_mtime_ns, stat.st_ino]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@contextmanager
+def appears_whole(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; it becomes `path` if the block ends well and is removed if it doesn't."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.partial")
+    try:
+        yield partial
+        _sync(partial)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a small file so that it appears whole or not at all."""
+    with appears_whole(path) as partial:
+        partial.write_bytes(content)
 
 
 def _link_new(source: Path, final: Path) -> bool:

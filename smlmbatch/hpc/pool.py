@@ -1,0 +1,97 @@
+"""One way to work through units: in this process, on local Dask workers, or on any Dask cluster.
+
+The function and the items are the same in all three, so the local run is the distributed one. Results come
+back as they finish; an item whose worker died comes back as an exception, and the others go on.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+from smlmbatch.errors import ConfigError, ResourceError
+from smlmbatch.hpc.numerics import pin_numerics
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+ALLOWED_DEATHS = 1  # a unit that kills two workers is at fault itself
+
+
+def map_units(
+    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, scheduler: str, scratch: Path
+) -> Iterator[tuple[Item, Result | BaseException]]:
+    """Apply `function` to every item; yields (item, result or exception) in the order of completion.
+
+    Parameters
+    ----------
+    workers : 0 or 1 works in this process; more starts that many local Dask workers
+    scheduler : a Dask scheduler file or address (tcp://…); "" for none
+    scratch : where Dask's workers may put their files
+
+    Raises
+    ------
+    ConfigError
+        the scheduler can't be reached
+    """
+    if scheduler or workers > 1:
+        yield from _map_on_dask(function, items, workers=workers, scheduler=scheduler, scratch=scratch)
+        return
+    for item in items:
+        yield item, function(item)
+
+
+def _map_on_dask(
+    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, scheduler: str, scratch: Path
+) -> Iterator[tuple[Item, Result | BaseException]]:
+    import dask
+    from distributed import as_completed
+
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS}))
+        client = stack.enter_context(_connect(scheduler) if scheduler else _start_local(stack, min(workers, len(items) or 1), scratch))
+        # biggest first would need sizes; the order of the plan is kept, completion order is the cluster's
+        futures = {client.submit(_pinned, function, item, pure=False): item for item in items}
+        for future in as_completed(list(futures)):
+            item = futures.pop(future)
+            error = future.exception()
+            yield item, _readable(error) if error is not None else future.result()
+            future.release()
+
+
+def _pinned(function: Callable[[Item], Result], item: Item) -> Result:
+    """Runs on a worker. Workers we start inherit the pins; for others this pins what is imported later."""
+    pin_numerics()
+    return function(item)
+
+
+def _readable(error: BaseException) -> BaseException:
+    if type(error).__name__ == "KilledWorker":
+        return ResourceError("the worker was killed, probably for memory: give workers more memory, or run fewer at once")
+    return error
+
+
+def _connect(scheduler: str) -> Any:
+    from distributed import Client
+
+    try:
+        if "://" in scheduler:
+            return Client(scheduler, timeout="30s")
+        return Client(scheduler_file=scheduler, timeout="30s")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ConfigError(f"--scheduler {scheduler}: can't reach a Dask scheduler there ({error})") from error
+
+
+def _start_local(stack: ExitStack, workers: int, scratch: Path) -> Any:
+    from distributed import Client, LocalCluster
+
+    cluster = stack.enter_context(
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,  # stages bound themselves by --memory; Dask's own limit would kill at a guess
+            dashboard_address=None,
+            local_directory=str(scratch),
+        )
+    )
+    return Client(cluster)

@@ -1,0 +1,81 @@
+"""The table of field stages and the fingerprint of each unit.
+
+Light on purpose: a second run of an unchanged campaign needs this and the store's file names, nothing else.
+`result_version` is raised when a change of code changes results (`tests/test_golden.py` makes one notice).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smlmbatch.config import Config
+from smlmbatch.provenance import fingerprint
+from smlmbatch.samples import Field
+from smlmbatch.store.units import UnitKey
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """sha256 of the files a field is made of: its source, a .yaml beside it, its outline ("" = none)."""
+
+    source: str
+    sidecar: str = ""
+    outline: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One field stage: where its code is, its results' version, and what else its result depends on."""
+
+    name: str
+    module: str
+    result_version: int
+    upstream: tuple[str, ...]
+    depends_on: Callable[[Field, Inputs], dict[str, Any]]
+
+
+FIELD_STAGES: tuple[Stage, ...] = (
+    Stage(
+        "ingest",
+        "smlmbatch.ingest.stage",
+        1,
+        (),
+        lambda field, inputs: {
+            "source": inputs.source,
+            "sidecar": inputs.sidecar,
+            "format": field.format,
+            "map": field.map,
+            "pixel_size_nm": field.pixel_size_nm,
+        },
+    ),
+    Stage(
+        "tile",
+        "smlmbatch.tile.stage",
+        1,
+        ("ingest",),
+        lambda field, inputs: {
+            "outline": inputs.outline,
+            "outline_kind": Path(field.cell_outline).suffix.lower(),
+            "pixel_size_nm": field.pixel_size_nm,
+        },
+    ),
+    # the key seeds the thinning of dense regions
+    Stage("measure", "smlmbatch.measure.stage", 1, ("ingest", "tile"), lambda field, inputs: {"field": field.key}),
+)
+
+
+def unit_keys(field: Field, inputs: Inputs, config: Config) -> dict[str, UnitKey]:
+    """The key of every unit of a field, by stage, each hashing what its result depends on and nothing else."""
+    keys: dict[str, UnitKey] = {}
+    for stage in FIELD_STAGES:
+        digest = fingerprint(
+            stage=stage.name,
+            version=stage.result_version,
+            config=dataclasses.asdict(getattr(config, stage.name)),
+            upstream=[keys[name].fingerprint for name in stage.upstream],
+            own=stage.depends_on(field, inputs),
+        )
+        keys[stage.name] = UnitKey(field.key, stage.name, digest)
+    return keys
