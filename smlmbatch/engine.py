@@ -185,14 +185,15 @@ def _make_unit(task: FieldTask, store: Store, stage: Stage, keys: Mapping[str, U
     )
 
 
-def inspect_field(task: FieldTask) -> FieldOutcome:
+def inspect_field(task: FieldTask, *, trust_cache: bool = False) -> FieldOutcome:
     """Where a field stands, from the store alone: nothing is made, nothing is hashed that the cache doesn't know.
 
-    A field whose source changed or was never hashed has no keys.
+    A field whose source changed or was never hashed has no keys, unless `trust_cache`: then its units are
+    those made of the source as it was last seen (INPUT need not be there at all).
     """
     store = Store(task.store)
     unread = store.failure(UnitKey(task.field.key, FIELD_STAGES[0].name, "0" * 64))
-    inputs = _cached_inputs(task, store)
+    inputs = _cached_inputs(task, store, trust_cache=trust_cache)
     if inputs is None:
         return FieldOutcome(task.field, {}, (), unread)
     keys = unit_keys(task.field, inputs, task.config)
@@ -200,16 +201,17 @@ def inspect_field(task: FieldTask) -> FieldOutcome:
     return FieldOutcome(task.field, keys, (), next((f for f in failures if f is not None), unread))
 
 
-def _cached_inputs(task: FieldTask, store: Store) -> Inputs | None:
+def _cached_inputs(task: FieldTask, store: Store, *, trust_cache: bool) -> Inputs | None:
+    source = task.root / task.field.path
+    files = {"source": source, "sidecar": source.with_suffix(".yaml")}
+    if task.field.cell_outline:
+        files["outline"] = task.root / task.field.cell_outline
+    gone = trust_cache and not source.is_file()
     hashes = {}
-    sidecar = (task.root / task.field.path).with_suffix(".yaml")
-    files = {"source": task.root / task.field.path, "sidecar": sidecar, "outline": task.root / task.field.cell_outline}
     for slot, path in files.items():
-        if path.is_file():
-            known = store.cached_sha256(task.field.key, path, slot=slot)
-            if known is None:
-                return None
+        known = store.cached_sha256(task.field.key, path, slot=slot, trust=trust_cache)
+        if known is not None and (gone or path.is_file()):
             hashes[slot] = known
-        elif slot == "source":
+        elif slot != "sidecar" or path.is_file():
             return None
     return Inputs(**hashes)

@@ -8,6 +8,7 @@ path, so two `FOV1.csv` in different folders never meet.
 import csv
 import dataclasses
 import hashlib
+import io
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -152,10 +153,8 @@ def _pixel_size(path: str, text: str) -> float:
     return value
 
 
-def write_samples(path: Path, fields: Iterable[Field]) -> str:
-    """The text of `samples.csv`, fields sorted by key. Returned, not written: the store owns the disk."""
-    import io
-
+def samples_text(fields: Iterable[Field]) -> str:
+    """The text of `samples.csv`, fields sorted by key."""
     ordered = sorted(fields, key=lambda f: f.key)
     label_names = sorted({name for f in ordered for name, _ in f.labels})
     out = io.StringIO(newline="")

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smlmbatch.config import Config
 from smlmbatch.samples import Field
-from smlmbatch.store.arrays import UnitReader, UnitWriter
 from smlmbatch.store.units import Failure
+
+if TYPE_CHECKING:  # zarr takes a third of a second to import, and most who import this module need none of it
+    from smlmbatch.store.arrays import UnitReader, UnitWriter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +33,8 @@ class Work:
     source: Path
     outline: Path | None
     config: Config
-    upstream: Mapping[str, UnitReader]
-    out: UnitWriter
+    upstream: "Mapping[str, UnitReader]"
+    out: "UnitWriter"
     scratch: Path
     memory_bytes: int
 

@@ -108,11 +108,11 @@ class ColumnWriter:
 
     def append(self, values: NDArray[Any]) -> None:
         """Add rows; the dtype is converted to the array's own."""
+        if self._written + self._filled + len(values) > self._array.shape[0]:
+            raise SmlmbatchError(f"array {self._array.name}: more rows than the {self._array.shape[0]} announced")
         start = 0
         while start < len(values):
             n = min(len(values) - start, len(self._buffer) - self._filled)
-            if n == 0:
-                raise SmlmbatchError(f"more rows than announced for array {self._array.name}")
             self._buffer[self._filled : self._filled + n] = values[start : start + n]
             self._filled += n
             start += n
@@ -148,6 +148,7 @@ class UnitWriter:
         self.attrs: dict[str, Any] = {}
         self._specs = SCHEMA[stage]
         self._store = _SealedZip(path, mode="w", compression=zipfile.ZIP_STORED)
+        self._store._sync_open()
         self._hashes: dict[str, hashlib._Hash] = {}
         self._lengths: dict[str, int] = {}
         self._columns: list[ColumnWriter] = []

@@ -1,0 +1,129 @@
+"""A campaign on disk: what `plan` freezes in OUTPUT and what every later command reads back.
+
+    OUTPUT/smlmbatch.json   run record: input folder, ignored files, versions (outside the digest set)
+    OUTPUT/samples.csv      the fields, in the order from which parts are cut
+    OUTPUT/config.toml      the settings, every key written out
+
+Only `run`, `plan` and `submit` write these; array tasks read them.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from smlmbatch.config import Config, load_config, to_toml
+from smlmbatch.errors import ConfigError
+from smlmbatch.provenance import run_record
+from smlmbatch.samples import Field, read_samples, samples_text
+from smlmbatch.store.units import Store, write_whole
+
+RECORD, SAMPLES, CONFIG, FAILED = "smlmbatch.json", "samples.csv", "config.toml", "failed.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A campaign as frozen in OUTPUT.
+
+    Attributes
+    ----------
+    root : folder that the fields' paths are relative to
+    ignored : (relative path, reason) of files that are plainly no localisation table
+    """
+
+    output: Path
+    root: Path
+    fields: tuple[Field, ...]
+    ignored: tuple[tuple[str, str], ...]
+    config: Config
+
+    @property
+    def store(self) -> Store:
+        return Store(self.output / "store")
+
+
+def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config: Config, update: bool) -> Plan:
+    """Look through INPUT and freeze the campaign in OUTPUT. Planning again picks up new files.
+
+    Raises
+    ------
+    InputError
+        nothing readable in INPUT, or a sample sheet that makes no sense
+    ConfigError
+        OUTPUT holds something else, or a campaign with other settings and `update` is not given
+    OSError
+        OUTPUT can't be written
+    """
+    from smlmbatch.ingest.scan import scan_input
+
+    input_path, output = input_path.absolute(), output.absolute()
+    _check_places(input_path, output)
+    _check_settings(output, config, update=update)
+    scan = scan_input(input_path, sheet=sheet, exclude=output, config=config)
+    plan = Plan(
+        output=output,
+        root=scan.root,
+        fields=tuple(sorted(scan.fields, key=lambda field: field.key)),
+        ignored=scan.ignored,
+        config=config,
+    )
+    _write_plan(plan)
+    return plan
+
+
+def _check_places(input_path: Path, output: Path) -> None:
+    source, target = input_path.resolve(), output.resolve()
+    if source == target or target in source.parents:
+        raise ConfigError(f"OUTPUT {output} is INPUT or holds it: choose a folder of its own (inside INPUT is allowed)")
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"OUTPUT {output} is a file: choose a folder")
+    if output.is_dir() and not (output / RECORD).exists() and any(not p.name.startswith(".") for p in output.iterdir()):
+        raise ConfigError(f"OUTPUT {output} is not empty and no campaign of smlmbatch: choose a new folder")
+
+
+def _check_settings(output: Path, config: Config, *, update: bool) -> None:
+    if update or not (output / CONFIG).exists():
+        return
+    before = load_config(output / CONFIG)
+    if before != config:
+        old, new = to_toml(before).splitlines(), to_toml(config).splitlines()
+        changes = "; ".join(f"{b} → {a}" for b, a in zip(old, new, strict=True) if a != b)
+        raise ConfigError(
+            f"OUTPUT {output} holds a campaign with other settings ({changes}): give the same settings, another OUTPUT, "
+            "or --update to recompute what they change"
+        )
+
+
+def _write_plan(plan: Plan) -> None:
+    """The record first: it is what makes a folder ours."""
+    record = run_record(input_path=plan.root, settings={}) | {"ignored": [list(pair) for pair in plan.ignored]}
+    _write_if_new(plan.output / RECORD, json.dumps(record, indent=1))
+    _write_if_new(plan.output / CONFIG, to_toml(plan.config))
+    _write_if_new(plan.output / SAMPLES, samples_text(plan.fields))
+
+
+def _write_if_new(path: Path, text: str) -> None:
+    content = text.encode("utf-8", "surrogateescape")
+    if not path.exists() or path.read_bytes() != content:
+        write_whole(path, content)
+
+
+def load_plan(output: Path) -> Plan:
+    """The campaign that was planned in OUTPUT.
+
+    Raises
+    ------
+    ConfigError
+        OUTPUT holds no planned campaign
+    """
+    output = output.absolute()
+    missing = [name for name in (RECORD, SAMPLES, CONFIG) if not (output / name).is_file()]
+    if missing:
+        raise ConfigError(f"{output} holds no planned campaign (no {', '.join(missing)}): run `smlmbatch plan INPUT {output}` first")
+    try:
+        record = json.loads((output / RECORD).read_text())
+        root, ignored = Path(record["input"]), tuple((path, reason) for path, reason in record["ignored"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{output / RECORD} is damaged ({error!r}): run `smlmbatch plan INPUT {output}` again") from error
+    return Plan(
+        output=output, root=root, fields=tuple(read_samples(output / SAMPLES)), ignored=ignored, config=load_config(output / CONFIG)
+    )

@@ -1,0 +1,93 @@
+"""The command line's options, each defined once, and the types of their values."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import click
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+class PipelineOrder(click.Group):
+    """Lists verbs as they were defined: in the order in which data passes through them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+class Bytes(click.ParamType[int]):
+    """An amount of memory: 2GiB, 512M, 1000000."""
+
+    name = "SIZE"
+    _UNITS: ClassVar = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = value.strip().lower().removesuffix("b").removesuffix("i")
+        unit = text[-1:] if text[-1:].isalpha() else ""
+        try:
+            amount = int(float(text.removesuffix(unit)) * (1 << self._UNITS[unit]))
+        except (ValueError, KeyError, OverflowError):
+            self.fail(f"{value!r} is no amount of memory; wanted something like 2GiB", param, ctx)
+        if amount < 256 << 20:
+            self.fail(f"{value!r} is too little: Python and its libraries alone need 256MiB", param, ctx)
+        return amount
+
+
+class Part(click.ParamType[tuple[int, int]]):
+    """A share of the fields: 2/8 is the second of eight."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            first, n = (int(number) for number in value.split("/"))
+        except ValueError:
+            first, n = 0, 0
+        if not 1 <= first <= n:
+            self.fail(f"{value!r} is no part; wanted I/N with I from 1 to N, such as 2/8", param, ctx)
+        return first, n
+
+
+# ---- options, each defined once
+
+folder_type = click.Path(path_type=Path)
+input_argument = click.argument("input_path", metavar="INPUT", type=folder_type)
+output_argument = click.argument("output", metavar="OUTPUT", type=folder_type)
+part_option = click.option("--part", type=Part(), default=None, help="Work on one share of the planned fields, e.g. 2/8.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def _stack(*options: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
+    def decorate(verb: Verb) -> Verb:
+        for option in reversed(options):
+            verb = option(verb)
+        return verb
+
+    return decorate
+
+
+plan_options = _stack(
+    click.option("--sheet", type=folder_type, default=None, help="Sample sheet: a CSV with a column `path`."),
+    click.option("--config", "config_path", type=folder_type, default=None, help="Settings, TOML."),
+    click.option("--update", is_flag=True, help="Accept other settings than OUTPUT was made with; recompute what they change."),
+    click.option("--map", "column_map", default=None, metavar="Q=COLUMN,…", help='Columns of your own tables: "x=X,y=Y,unit=um".'),
+    click.option("--format", "format_name", default=None, help="Read every file with this reader."),
+    click.option("--pixel-size-nm", type=float, default=None, help="Camera pixel, where files are in pixels and don't say."),
+    click.option("--roi-nm", type=float, default=None, help="Side of a region of interest.  [default: 3000]"),
+    click.option("--min-coverage", type=float, default=None, help="Share of a region inside the cell.  [default: 0.9]"),
+    click.option("--min-locs", type=int, default=None, help="Fewest localisations of a region.  [default: 50]"),
+    click.option("--outline", type=click.Choice(["found", "field"]), default=None, help="Find cells by density, or take the whole field."),
+)
+work_options = _stack(
+    click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine."),
+    click.option("--scheduler", default="", metavar="FILE|tcp://…", help="Work on this Dask cluster instead."),
+    click.option("--memory", type=Bytes(), default="2GiB", show_default=True, help="Memory one process should stay within."),
+    click.option("--scratch", type=folder_type, default=None, help="Folder for temporary files.  [default: inside OUTPUT]"),
+    click.option("--check-inputs", is_flag=True, help="Hash input files again even if size and time are unchanged."),
+    click.option("--retry-failed", is_flag=True, help="Try files again that could not be read before."),
+)

@@ -1,0 +1,199 @@
+"""Looking after a campaign: status, verify (the digest set), clean, inspect. All read off the store.
+
+The digest set is what the promise of "same digest" is about: decoded values and attributes of every current
+unit, and the values of the tables. Report, logs and records are outside it.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smlmbatch.campaign import Plan
+from smlmbatch.engine import FieldOutcome, inspect_field
+from smlmbatch.errors import ConfigError, SmlmbatchError
+from smlmbatch.run import ALL_STAGES, RunOptions, field_tasks
+from smlmbatch.store.units import STALE_AFTER_S
+
+TABLES = ("tables/fields.parquet", "tables/rois.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class StageCount:
+    """How far one stage is over all fields."""
+
+    stage: str
+    done: int
+    failed: int
+    to_do: int
+
+
+def standing(plan: Plan, *, trust_cache: bool = False) -> list[FieldOutcome]:
+    """Where every field stands, from file names and cached hashes alone (see `engine.inspect_field`)."""
+    return [inspect_field(task, trust_cache=trust_cache) for task in field_tasks(plan, RunOptions())]
+
+
+def stage_counts(plan: Plan, outcomes: list[FieldOutcome]) -> list[StageCount]:
+    """Done, failed and to do per stage; stages behind a failed one count as failed."""
+    counts = []
+    for stage in ALL_STAGES:
+        done = sum(bool(o.keys) and plan.store.is_fresh(o.keys[stage]) for o in outcomes)
+        failed = sum(o.failure is not None and not (o.keys and plan.store.is_fresh(o.keys[stage])) for o in outcomes)
+        counts.append(StageCount(stage, done, failed, len(outcomes) - done - failed))
+    return counts
+
+
+# ---- verify
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What verify found: one digest over the whole set, each member's, and the damaged members."""
+
+    digest: str
+    members: dict[str, str]
+    damaged: dict[str, str]
+
+
+def verify_campaign(plan: Plan) -> Verdict:
+    """Recompute the digest of everything current from its decoded values and compare it with the seal."""
+    members: dict[str, str] = {}
+    damaged: dict[str, str] = {}
+    for name, path in _current_units(plan):
+        digest, problem = _check_unit(path)
+        members[name] = digest
+        if problem:
+            damaged[name] = problem
+    for name in TABLES:
+        if (plan.output / name).exists():
+            members[name] = table_digest(plan.output / name)
+    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(members.items()))
+    return Verdict(hashlib.sha256(lines.encode()).hexdigest(), members, damaged)
+
+
+def _current_units(plan: Plan) -> Iterator[tuple[str, Path]]:
+    for outcome in standing(plan, trust_cache=True):
+        for stage, key in outcome.keys.items():
+            if plan.store.is_fresh(key):
+                yield f"{outcome.field.key}/{stage}", plan.store.unit_path(key)
+
+
+def _check_unit(path: Path) -> tuple[str, str]:
+    """(digest, problem); an unreadable unit has the digest "unreadable"."""
+    from smlmbatch.store.arrays import UnitReader
+
+    try:
+        with UnitReader(path) as unit:
+            found = unit.recompute_digest()
+            return found, "" if found == unit.digest else f"sealed as {unit.digest[:16]}, holds {found[:16]}"
+    except (SmlmbatchError, OSError, ValueError, RuntimeError, KeyError) as error:  # whatever a damaged chunk raises
+        return "unreadable", f"{type(error).__name__}: {error}"
+
+
+def table_digest(path: Path) -> str:
+    """Digest of a Parquet table's values: names, types, nulls and values, whatever its row groups or codec."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    digest = hashlib.sha256(f"{table.num_rows}".encode())
+    for name in table.column_names:
+        column = table.column(name)
+        digest.update(f"|{name}|{column.type}|".encode())
+        if str(column.type) in ("string", "large_string"):
+            digest.update(repr(column.to_pylist()).encode("utf-8", "surrogatepass"))
+            continue
+        digest.update(np.asarray(column.is_null()).tobytes())
+        digest.update(repr(column.to_pylist()).encode() if "list" in str(column.type) else _plain_values(column))
+    return digest.hexdigest()
+
+
+def _plain_values(column: Any) -> bytes:
+    import numpy as np
+
+    return np.ascontiguousarray(column.fill_null(False if str(column.type) == "bool" else 0).to_numpy()).tobytes()
+
+
+# ---- clean
+
+
+@dataclass(frozen=True, slots=True)
+class Rubbish:
+    """A file or folder that `clean` may remove, and why."""
+
+    path: Path
+    reason: str
+
+
+def find_rubbish(plan: Plan, *, stale_after_s: float = STALE_AFTER_S, damaged: bool = False) -> list[Rubbish]:
+    """What nothing needs any more. Units of a field whose source can't be hashed now are left alone."""
+    outcomes = standing(plan)
+    known = {o.field.key: {plan.store.unit_path(k).name.split(".")[0] for k in o.keys.values()} for o in outcomes}
+    unsure = {o.field.key for o in outcomes if not o.keys}
+    found = [Rubbish(path, "abandoned attempt") for path in plan.store.abandoned_attempts(stale_after_s)]
+    for path in plan.store.files():
+        field = path.parent.name
+        if path.name.endswith(".partial"):
+            found.append(Rubbish(path, "left by a killed process"))
+        elif field not in known:
+            found.append(Rubbish(path, "its field is not in samples.csv"))
+        elif path.name != "input.json" and field not in unsure and path.name.split(".")[0] not in known[field]:
+            found.append(Rubbish(path, "made of other input, settings or version"))
+    if damaged:
+        found += [Rubbish(path, "damaged") for _, path in _current_units(plan) if _check_unit(path)[1]]
+    return found
+
+
+def remove_rubbish(plan: Plan, rubbish: list[Rubbish]) -> int:
+    """Remove what was found; returns the bytes freed."""
+    import shutil
+
+    freed = 0
+    for item in rubbish:
+        if item.path.is_dir():
+            freed += sum(p.stat().st_size for p in item.path.rglob("*") if p.is_file())
+            shutil.rmtree(item.path, ignore_errors=True)
+        else:
+            freed += item.path.stat().st_size
+            item.path.unlink(missing_ok=True)
+            if not any(item.path.parent.iterdir()):
+                item.path.parent.rmdir()
+    return freed
+
+
+# ---- inspect
+
+
+def find_field(plan: Plan, wanted: str) -> FieldOutcome:
+    """The one field meant by a key, a path or a name.
+
+    Raises
+    ------
+    ConfigError
+        none, or more than one
+    """
+    fields = [o for o in standing(plan, trust_cache=True) if wanted in (o.field.key, o.field.path, o.field.name)]
+    if len(fields) == 1:
+        return fields[0]
+    known = ", ".join(o.field.key for o in fields) or ", ".join(f.key for f in plan.fields[:10])
+    raise ConfigError(f"{wanted!r} names {len(fields)} fields; use a key of samples.csv, such as {known}")
+
+
+def describe_units(plan: Plan, outcome: FieldOutcome) -> dict[str, Any]:
+    """Attributes and arrays (dtype, shape, unit) of a field's published units, JSON-ready."""
+    from smlmbatch.store.arrays import UnitReader
+    from smlmbatch.store.schema import SCHEMA
+
+    described: dict[str, Any] = {}
+    for stage, key in outcome.keys.items():
+        if not plan.store.is_fresh(key):
+            continue
+        with UnitReader(plan.store.unit_path(key)) as unit:
+            arrays = {}
+            for name in unit.names():
+                array = unit.array(name)
+                arrays[name] = {"dtype": str(array.dtype), "shape": list(array.shape), "unit": SCHEMA[stage][name].unit}
+            path = str(plan.store.unit_path(key))
+            described[stage] = {"file": path, "digest": unit.digest, "attributes": dict(unit.attrs), "arrays": arrays}
+    return described

@@ -1,0 +1,49 @@
+"""Numerics are pinned before numpy is there, and the pins arrive where they should."""
+
+import json
+import subprocess
+import sys
+
+from smlmbatch.hpc.doctor import examine, memory_limit_bytes
+from smlmbatch.hpc.numerics import has_avx2, pin_caches, pin_numerics
+
+PROBE = """
+import json, sys
+from smlmbatch.hpc.numerics import pin_numerics
+assert "numpy" not in sys.modules
+pin_numerics()
+import numpy, scipy.linalg, threadpoolctl, numba
+features = numpy._core._multiarray_umath.__cpu_features__
+pools = [(p["num_threads"], p.get("architecture")) for p in threadpoolctl.threadpool_info()]
+print(json.dumps({"pools": pools, "numba": [numba.config.CPU_NAME, numba.config.NUMBA_NUM_THREADS], "avx2": features["AVX2"]}))
+"""
+
+
+def test_pins_arrive():
+    found = json.loads(subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True).stdout)
+    assert all(threads == 1 for threads, _ in found["pools"])
+    if has_avx2():
+        assert {kind for _, kind in found["pools"] if kind} == {"Haswell"}
+        assert found["numba"] == ["haswell", 1]
+
+
+def test_pins_win_over_the_environment():
+    environ = {"OMP_NUM_THREADS": "64", "MPLCONFIGDIR": "mine"}
+    pin_numerics(environ)
+    assert environ["OMP_NUM_THREADS"] == "1"
+
+
+def test_caches_go_where_they_may(tmp_path):
+    environ = {"MPLCONFIGDIR": "mine"}
+    pin_caches(tmp_path, environ)
+    assert environ["MPLCONFIGDIR"] == "mine"
+    environ = {}
+    pin_caches(tmp_path, environ)
+    assert environ["MPLCONFIGDIR"].startswith(str(tmp_path))
+
+
+def test_doctor_speaks():
+    found = examine()
+    assert json.dumps(found)
+    assert found["cores usable"] >= 1
+    assert 2**28 < memory_limit_bytes() < 2**50
