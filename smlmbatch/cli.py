@@ -245,21 +245,25 @@ def validate(input_path: Path, as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @click.argument("folder", type=folder_type)
-@click.option("--preset", default="clusters", show_default=True, help="Which conditions: clusters, csr, fibres or null.")
-@click.option("--replicates", type=click.IntRange(1), default=6, show_default=True)
-@click.option("--fields", "fields_per_replicate", type=click.IntRange(1), default=1, show_default=True, help="Fields per replicate.")
+@click.option("--conditions", default="clusters", show_default=True, help="What differs: clusters, csr, fibres, or null (nothing).")
+@click.option("--replicates", type=int, default=6, show_default=True, help="Replicates per condition.")
+@click.option("--fields", "fields_per_replicate", type=int, default=1, show_default=True, help="Fields per replicate.")
+@click.option("--cell-um", type=float, default=12.0, show_default=True, help="Length of a cell; its width is 5/6 of it.")
+@click.option("--density", "density_per_um2", type=float, default=400.0, show_default=True, help="Localisations per um2 in the cell.")
+@click.option("--blinking", is_flag=True, help="Molecules are seen more than once.")
 @click.option("--seed", type=int, default=0, show_default=True)
-def simulate(folder: Path, preset: str, replicates: int, fields_per_replicate: int, seed: int) -> None:
-    """Simulate a small campaign with known truth: two conditions, two vendors' formats, blinking, a sample sheet.
+def simulate(folder: Path, cell_um: float, **settings: Any) -> None:
+    """Simulate a small campaign of known truth: two conditions, two vendors' formats, a sample sheet.
 
     \b
     smlmbatch simulate demo/        then: smlmbatch run demo/input demo/output
     """
-    from smlmbatch.simulate.campaign import SimulateConfig, simulate_campaign
+    from smlmbatch.simulate.campaign import simulate_campaign
+    from smlmbatch.simulate.cell import SimulateConfig
 
-    config = SimulateConfig(preset=preset, replicates=replicates, fields_per_replicate=fields_per_replicate, seed=seed)
-    simulate_campaign(folder, config)
-    _talk(f"simulated {folder / 'input'}; the truth lies in {folder / 'truth'}")
+    config = SimulateConfig(cell_length_um=cell_um, cell_width_um=cell_um * 5 / 6, **settings)
+    made = simulate_campaign(folder, config)
+    _talk(f"{'simulated' if made else 'already there:'} {folder / 'input'}; the truth lies in {folder / 'truth'}")
 
 
 @cli.command()

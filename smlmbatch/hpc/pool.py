@@ -4,6 +4,7 @@ The function and the items are the same in all three, so the local run is the di
 back as they finish; an item whose worker died comes back as an exception, and the others go on.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ from smlmbatch.hpc.numerics import pin_numerics
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+CONNECT_S = 30
 ALLOWED_DEATHS = 1  # a unit that kills two workers is at fault itself
 
 
@@ -73,12 +75,23 @@ def _readable(error: BaseException) -> BaseException:
 def _connect(scheduler: str) -> Any:
     from distributed import Client
 
+    if "://" not in scheduler:
+        _wait_for(Path(scheduler))
     try:
         if "://" in scheduler:
-            return Client(scheduler, timeout="30s")
-        return Client(scheduler_file=scheduler, timeout="30s")
+            return Client(scheduler, timeout=CONNECT_S)
+        return Client(scheduler_file=scheduler, timeout=CONNECT_S)
     except (OSError, TimeoutError, ValueError) as error:
         raise ConfigError(f"--scheduler {scheduler}: can't reach a Dask scheduler there ({error})") from error
+
+
+def _wait_for(file: Path) -> None:
+    """Scheduler and client often start together; Dask itself would wait for the file for ever."""
+    deadline = time.monotonic() + CONNECT_S
+    while not file.is_file():
+        if time.monotonic() > deadline:
+            raise ConfigError(f"--scheduler {file}: can't reach a Dask scheduler there (no such file after {CONNECT_S} s)")
+        time.sleep(0.2)
 
 
 def _start_local(stack: ExitStack, workers: int, scratch: Path) -> Any:

@@ -1,0 +1,157 @@
+"""Measures every figure this project states and writes them to benchmarks/RESULTS.md:  python -m benchmarks.run [NAME ...]
+
+Ratios compare two programs doing the same work in one run on one machine; seconds are that machine's.
+A figure that was not measured this time keeps its last value (benchmarks/results.json).
+"""
+
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import campaign, ingest, measure
+
+HERE = Path(__file__).parent
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table: how it is measured, how it reads, and what is asked of it (upper or lower bound)."""
+
+    what: str
+    measure: Callable[[Path], dict[str, Any]]
+    value: Callable[[dict[str, Any]], float]
+    show: Callable[[dict[str, Any]], str]
+    bound: str
+    at_least: float
+    goal: float | None = None
+    same_run_as: str = ""  # another figure whose measurement holds this one too
+
+    def verdict(self, found: dict[str, Any]) -> str:
+        value = self.value(found)
+        met = [limit is not None and (value <= limit if self.bound == "≤" else value >= limit) for limit in (self.at_least, self.goal)]
+        return "goal" if met[1] else "at least" if met[0] else "missed"
+
+
+FIGURES: Mapping[str, Figure] = {
+    "ingest": Figure(
+        "5 M-row, 10-column ThunderSTORM CSV to a published store: CPU time against a bare `pyarrow.csv` stream of six columns",
+        lambda folder: ingest.measure_ingest_cpu(5_000_000),
+        lambda r: r["ratio"],
+        lambda r: f"{r['ratio']:.2f}x ({r['ours_cpu_s']:.1f} s against {r['bare_cpu_s']:.1f} s)",
+        "≤",
+        4.0,
+        3.0,
+    ),
+    "memory": Figure(
+        "peak memory for a 50 M-row CSV under `--memory 1GiB`",
+        lambda folder: ingest.measure_ingest_memory(50_000_000, GIB),
+        lambda r: r["peak_rss_bytes"] / GIB,
+        lambda r: f"{r['peak_rss_bytes'] / GIB:.2f} GiB",
+        "≤",
+        1.3,
+    ),
+    "inodes-large": Figure(
+        "inodes of 50 M locs in one field",
+        lambda folder: ingest.measure_ingest_memory(50_000_000, GIB),
+        lambda r: r["inodes"],
+        lambda r: f"{r['inodes']}",
+        "≤",
+        60,
+        same_run_as="memory",
+    ),
+    "inodes-small": Figure(
+        "inodes of a field of 10^5 locs over all stages",
+        campaign.measure_inodes,
+        lambda r: r["per_field"],
+        lambda r: f"{r['per_field']}",
+        "≤",
+        12,
+    ),
+    "roi": Figure(
+        "DBSCAN and Ripley descriptors of a 1,000-loc region: scikit-learn DBSCAN + scipy pdist/bincount against ours",
+        lambda folder: measure.measure_roi_descriptors(),
+        lambda r: r["ratio"],
+        lambda r: f"{r['ratio']:.1f}x faster ({r['ours_ms']:.2f} ms against {r['theirs_ms']:.2f} ms)",
+        "≥",
+        2.0,
+        4.0,
+    ),
+    "workers": Figure(
+        "`measure` with 2 workers against 1",
+        campaign.measure_workers,
+        lambda r: r["speedup"],
+        lambda r: f"{r['speedup']:.2f}x ({r['two_s']:.0f} s against {r['one_s']:.0f} s)",
+        "≥",
+        1.6,
+        1.75,
+    ),
+    "second-run": Figure(
+        "second run of an unchanged campaign of 100 fields",
+        campaign.measure_second_run,
+        lambda r: r["second_s"],
+        lambda r: f"{r['second_s']:.2f} s (the first: {r['first_s']:.0f} s with 2 workers)",
+        "≤",
+        3.0,
+        1.0,
+    ),
+    "help": Figure(
+        "`smlmbatch --help`",
+        lambda folder: campaign.measure_help(),
+        lambda r: r["seconds"],
+        lambda r: f"{r['seconds']:.2f} s",
+        "≤",
+        0.5,
+    ),
+}
+
+
+def main(names: list[str]) -> None:
+    """Measure the named figures (all by default) and write the results."""
+    store = HERE / "results.json"
+    results: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
+    for name in names or FIGURES:
+        print(f"measuring {name} …", flush=True)
+        if FIGURES[name].same_run_as:
+            results[name] = results[FIGURES[name].same_run_as]
+            continue
+        with tempfile.TemporaryDirectory(prefix="smlmbatch-bench-") as folder:
+            found = FIGURES[name].measure(Path(folder))
+        results[name] = found | {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "machine": machine()}
+        print(f"  {FIGURES[name].show(found)}: {FIGURES[name].verdict(found)}", flush=True)
+        store.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    (HERE / "RESULTS.md").write_text(table(results))
+
+
+def machine() -> str:
+    return f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}"
+
+
+def table(results: dict[str, Any]) -> str:
+    """The Markdown document."""
+    lines = [
+        "# Measured figures",
+        "",
+        "Written by `python -m benchmarks.run`. Ratios are of one run on one machine; one thread unless said.",
+        "",
+        "| what | measured | at least | goal | reached | date | machine |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, figure in FIGURES.items():
+        if name in results:
+            found = results[name]
+            limits = [f"{figure.bound} {limit:g}" if limit is not None else "" for limit in (figure.at_least, figure.goal)]
+            shown = [figure.what, figure.show(found), *limits, figure.verdict(found), found["date"], found["machine"]]
+            lines.append("| " + " | ".join(shown) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

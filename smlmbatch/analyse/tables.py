@@ -1,0 +1,373 @@
+"""The campaign's tables: `tables/fields.parquet` (one row per field) and `tables/rois.parquet` (one row per ROI and channel).
+
+Fields are read one after the other and rows go to disk in groups, so memory does not grow with the campaign. Both
+files carry the campaign's fingerprint and appear whole or not at all; they are current only if both carry the same.
+Nothing that is not a result is in them: no clock, no host, no attempt. A value that was not measured (a dropped
+ROI) or is undefined (a cluster's area where there is no cluster) is null; the column `kept` tells the two apart.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smlmbatch.store.arrays import UnitReader
+from smlmbatch.store.schema import SCHEMA
+from smlmbatch.work import Campaign, FieldResult
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+STAGES = ("ingest", "tile", "measure")  # a field is analysed when all of these are published
+DESCRIPTORS = tuple(name for name, spec in SCHEMA["measure"].items() if spec.dims == ("row",) and name not in ("roi", "channel"))
+_FINGERPRINT = b"smlmbatch_fingerprint"
+_GROUP_ROWS = 1 << 16  # rows held before a row group is written: a few MiB
+
+# Column → type, in the order in which they stand. `label_*` columns of the sample sheet follow those of a field.
+_FIELD_COLUMNS = {
+    "key": "string",
+    "field": "string",
+    "path": "string",
+    "condition": "string",
+    "replicate": "string",
+    "batch": "string",
+    "status": "string",  # ok | failed | unfinished
+    "failed_stage": "string",
+    "format": "string",
+    "dims": "int8",
+    "pixel_size_nm": "double",
+    "frame_base": "int64",
+    "columns": "names",
+    "n_read": "int64",
+    "n": "int64",
+    "n_dropped": "int64",
+    "dropped": "counts",
+    "warnings": "counts",
+    "origin_x_nm": "double",
+    "origin_y_nm": "double",
+    "extent_x_um": "double",
+    "extent_y_um": "double",
+    "extent_z_um": "double",
+    "precision_median_nm": "double",
+    "first_frame": "int64",
+    "last_frame": "int64",
+    "channels": "integers",
+    "channel_names": "texts",
+    "n_per_channel": "integers",
+    "outline_source": "string",
+    "density_threshold_per_um2": "double",
+    "n_cells": "int64",
+    "cell_area_um2": "double",
+    "n_rois": "int64",
+    "n_rois_kept": "int64",
+    "roi_density_per_um2": "double",  # mean over kept ROIs of all channels' locs per covered area
+}
+_ROI_COLUMNS = {
+    "key": "string",
+    "field": "string",
+    "condition": "string",  # of the channel
+    "replicate": "string",
+    "batch": "string",
+    "roi": "int32",
+    "cell": "string",
+    "region": "string",
+    "x_nm": "double",  # lower-left corner in the source's own coordinates
+    "y_nm": "double",
+    "side_nm": "double",
+    "coverage": "double",
+    "kept": "bool",
+    "reason": "string",
+    "distance_to_edge_nm": "double",
+    "channel": "uint8",
+}
+
+
+class Tables(NamedTuple):
+    """Both tables in memory: `fields` one row per field, `rois` one row per ROI and channel."""
+
+    fields: "pa.Table"
+    rois: "pa.Table"
+
+
+def write_tables(campaign: Campaign, *, fingerprint: str) -> None:
+    """Write `OUTPUT/tables/fields.parquet` and `rois.parquet`, rows in the order of samples.csv.
+
+    Parameters
+    ----------
+    fingerprint : hash of all that the tables depend on, kept in both files
+
+    Raises
+    ------
+    SmlmbatchError
+        a unit is damaged
+    """
+    folder = campaign.output / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        fields = stack.enter_context(_writer(folder / "fields.parquet", _field_schema(campaign), fingerprint))
+        rois = stack.enter_context(_writer(folder / "rois.parquet", _roi_schema(), fingerprint))
+        for result in campaign.fields:
+            row, table = _read_field(result)
+            fields.add_row(row)
+            if table is not None:
+                rois.add_table(table)
+
+
+def tables_fingerprint(output: Path) -> str | None:
+    """The fingerprint both tables carry; None if one is missing, unreadable or of another campaign's state."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found = set()
+    for path in _paths(output):
+        try:
+            metadata = pq.read_schema(path).metadata or {}
+        except (FileNotFoundError, NotADirectoryError, pa.ArrowInvalid):
+            return None
+        found.add(metadata.get(_FINGERPRINT, b"").decode())
+    return found.pop() or None if len(found) == 1 else None
+
+
+def read_tables(output: Path) -> Tables:
+    """Both tables of a campaign, all columns."""
+    import pyarrow.parquet as pq
+
+    fields, rois = (pq.ParquetFile(path).read() for path in _paths(output))
+    return Tables(fields, rois)
+
+
+def _paths(output: Path) -> tuple[Path, Path]:
+    return output / "tables" / "fields.parquet", output / "tables" / "rois.parquet"
+
+
+# ---- one field
+
+
+def legible(text: str) -> str:
+    """A name as UTF-8 can hold it: bytes of a file name that are no UTF-8 become `\\xff`.
+
+    >>> legible("caf\\udce9")
+    'caf\\\\xe9'
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _read_field(result: FieldResult) -> "tuple[dict[str, Any], pa.Table | None]":
+    with ExitStack() as stack:
+        units = {stage: stack.enter_context(UnitReader(path)) for stage, path in result.units.items() if stage in STAGES}
+        row = _sample_row(result, units)
+        if "ingest" in units:
+            row |= _ingest_row(units["ingest"].attrs)
+        if "tile" in units:
+            row |= _tile_row(units["tile"])
+        return row, _roi_table(result, units) if row["status"] == "ok" else None
+
+
+def _sample_row(result: FieldResult, units: Mapping[str, UnitReader]) -> dict[str, Any]:
+    field, failure = result.field, result.failure
+    status = "failed" if failure else "ok" if len(units) == len(STAGES) else "unfinished"
+    row = {name: legible(getattr(field, name)) for name in ("key", "path", "condition", "replicate", "batch", "format")}
+    labels = {f"label_{legible(name)}": legible(value) for name, value in field.labels}
+    return {**row, "field": legible(field.name), "status": status, "failed_stage": failure.stage if failure else None, **labels}
+
+
+def _ingest_row(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = attrs["extent_nm"] or ([None] * 2, [None] * 2)
+    first, last = attrs["frame_extent"] or (None, None)
+    copied = ("format", "dims", "pixel_size_nm", "frame_base", "n_read", "n", "precision_median_nm")
+    return {
+        **{name: attrs[name] for name in (*copied, "channels", "channel_names", "n_per_channel")},
+        **{name: sorted(attrs[name].items()) for name in ("columns", "dropped", "warnings")},
+        "n_dropped": sum(attrs["dropped"].values()),
+        "origin_x_nm": attrs["origin_nm"][0],
+        "origin_y_nm": attrs["origin_nm"][1],
+        "extent_x_um": _span_um(low[0], high[0]),
+        "extent_y_um": _span_um(low[1], high[1]),
+        "extent_z_um": _span_um(*(attrs["z_extent_nm"] or (None, None))),
+        "first_frame": first,
+        "last_frame": last,
+    }
+
+
+def _span_um(low_nm: float | None, high_nm: float | None) -> float | None:
+    return None if low_nm is None or high_nm is None else (high_nm - low_nm) / 1000.0
+
+
+def _tile_row(tile: UnitReader) -> dict[str, Any]:
+    attrs = tile.attrs
+    kept = tile.read("roi_kept").astype(bool)
+    area_um2 = (attrs["roi_nm"] / 1000.0) ** 2 * tile.read("roi_coverage")[kept]
+    density = tile.read("roi_n_locs")[kept].sum(axis=1) / area_um2
+    return {
+        "outline_source": attrs["outline_source"],
+        "density_threshold_per_um2": attrs["density_threshold_per_um2"],
+        "n_cells": len(attrs["cells"]),
+        "cell_area_um2": outline_area_um2(tile),
+        "n_rois": len(kept),
+        "n_rois_kept": int(kept.sum()),
+        "roi_density_per_um2": float(density.mean()) if density.size else None,
+    }
+
+
+def outline_area_um2(tile: UnitReader) -> float:
+    """Area inside the outlines of a tile unit, um2; a ring inside a ring of the same cell is a hole."""
+    import shapely
+
+    vertices_nm, bounds = tile.read("outline_nm"), tile.read("outline_start")
+    rings: dict[int, list[Any]] = {}
+    for ring, cell in enumerate(tile.read("outline_cell")):
+        rings.setdefault(int(cell), []).append(shapely.Polygon(vertices_nm[bounds[ring] : bounds[ring + 1]]))
+    return float(sum(reduce(shapely.symmetric_difference, polygons).area for polygons in rings.values()) / 1e6)
+
+
+# ---- ROIs of one field
+
+
+def _roi_table(result: FieldResult, units: Mapping[str, UnitReader]) -> "pa.Table":
+    """One row per ROI and channel, ROI-major."""
+    import pyarrow as pa
+
+    tile, measure = units["tile"], units["measure"]
+    channels = [int(c) for c in tile.attrs["channels"]]
+    field, n_rois, n_channels = result.field, tile.length("roi_kept"), len(channels)
+    n_rows = n_rois * n_channels
+    own = {name: legible(getattr(field, name)) for name in ("key", "replicate", "batch")} | {"field": legible(field.name)}
+    columns: dict[str, Any] = {name: pa.repeat(pa.scalar(text), n_rows) for name, text in own.items()}
+    columns["condition"] = [legible(field.condition_of(c)) for c in channels] * n_rois
+    columns["channel"] = np.tile(np.array(channels, dtype=np.uint8), n_rois)
+    for name, values in _roi_columns(tile, units["ingest"].attrs["origin_nm"]).items():
+        columns[name] = np.repeat(values, n_channels)
+    columns |= _descriptor_columns(measure, channels, n_rois)
+    columns["n_locs"] = tile.read("roi_n_locs").reshape(-1)  # known for dropped ROIs too
+    schema = _roi_schema()
+    return pa.Table.from_pydict({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def _roi_columns(tile: UnitReader, field_origin_nm: list[float]) -> dict[str, NDArray[Any]]:
+    """Columns with one entry per ROI."""
+    attrs = tile.attrs
+    kept, cell = tile.read("roi_kept").astype(bool), tile.read("roi_cell")
+    origin_nm = tile.read("roi_origin_nm") + np.asarray(field_origin_nm, dtype=np.float64)
+    cells, regions = ([legible(str(name)) for name in attrs[key] or []] for key in ("cells", "regions"))
+    reason = _pick([legible(str(name)) for name in attrs["reasons"]], tile.read("roi_reason"))
+    reason[kept] = None
+    return {
+        "roi": np.arange(len(kept), dtype=np.int32),
+        "cell": _pick(cells, cell),
+        "region": _pick(regions, cell),
+        "x_nm": origin_nm[:, 0],
+        "y_nm": origin_nm[:, 1],
+        "side_nm": np.full(len(kept), float(attrs["roi_nm"])),
+        "coverage": tile.read("roi_coverage"),
+        "kept": kept,
+        "reason": reason,
+        "distance_to_edge_nm": tile.read("roi_distance_to_edge_nm"),
+    }
+
+
+def _pick(names: list[str], index: NDArray[Any]) -> NDArray[np.object_]:
+    """names[index], None where there is no such name."""
+    return np.array([names[i] if 0 <= i < len(names) else None for i in index], dtype=object)
+
+
+def _descriptor_columns(measure: UnitReader, channels: list[int], n_rois: int) -> dict[str, Any]:
+    """Descriptors spread over all ROIs and channels; null where nothing was measured or the value is undefined."""
+    import pyarrow as pa
+
+    column_of = np.full(256, -1, dtype=np.intp)
+    column_of[channels] = np.arange(len(channels))
+    place = measure.read("roi").astype(np.intp) * len(channels) + column_of[measure.read("channel")]
+    columns = {}
+    for name in DESCRIPTORS:
+        values = measure.read(name)
+        spread = np.zeros(n_rois * len(channels), dtype=values.dtype)
+        missing = np.ones(len(spread), dtype=bool)
+        spread[place] = values
+        missing[place] = np.isnan(values) if values.dtype.kind == "f" else False
+        columns[name] = pa.array(spread, mask=missing)
+    return columns
+
+
+# ---- schemas and files
+
+
+def _field_schema(campaign: Campaign) -> "pa.Schema":
+    labels = sorted({legible(name) for result in campaign.fields for name, _ in result.field.labels})
+    return _schema(_FIELD_COLUMNS | {f"label_{name}": "string" for name in labels})
+
+
+def _roi_schema() -> "pa.Schema":
+    return _schema(_ROI_COLUMNS | {name: _NUMPY_TO_ARROW[SCHEMA["measure"][name].dtype] for name in DESCRIPTORS})
+
+
+_NUMPY_TO_ARROW = {"f4": "float", "f8": "double", "i4": "int32", "i8": "int64", "u1": "uint8"}
+
+
+def _schema(columns: Mapping[str, str]) -> "pa.Schema":
+    import pyarrow as pa
+
+    compound = {
+        "counts": pa.map_(pa.string(), pa.int64()),
+        "names": pa.map_(pa.string(), pa.string()),
+        "integers": pa.list_(pa.int64()),
+        "texts": pa.list_(pa.string()),
+    }
+    return pa.schema([(name, compound.get(kind) or pa.type_for_alias(kind)) for name, kind in columns.items()])
+
+
+class _RowGroups:
+    """Gathers rows of one file and writes them a group at a time."""
+
+    def __init__(self, writer: Any, schema: "pa.Schema") -> None:
+        self._writer, self._schema = writer, schema
+        self._rows: list[dict[str, Any]] = []
+        self._tables: list[pa.Table] = []
+        self._n_rows = 0
+
+    def add_row(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        self._count(1)
+
+    def add_table(self, table: "pa.Table") -> None:
+        self._tables.append(table)
+        self._count(len(table))
+
+    def _count(self, n_rows: int) -> None:
+        self._n_rows += n_rows
+        if self._n_rows >= _GROUP_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        import pyarrow as pa
+
+        if self._rows:
+            self._tables.append(pa.Table.from_pylist(self._rows, schema=self._schema))
+        if self._tables:
+            self._writer.write_table(pa.concat_tables(self._tables))
+        self._rows, self._tables, self._n_rows = [], [], 0
+
+
+@contextmanager
+def _writer(path: Path, schema: "pa.Schema", fingerprint: str) -> Iterator[_RowGroups]:
+    """A Parquet file that appears whole: written under a temporary name beside it, then renamed."""
+    import pyarrow.parquet as pq
+
+    schema = schema.with_metadata({_FINGERPRINT: fingerprint.encode()})
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("wb") as file:
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+                groups = _RowGroups(writer, schema)
+                yield groups
+                groups.flush()
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,202 @@
+"""Binary readers: Picasso's and SMAP's HDF5 files, and Parquet tables of one's own.
+
+Picasso keeps its settings in a YAML file beside the data; it is read with `safe_load_all` (Picasso's own loader
+can execute code from a data file).
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from smlmbatch.errors import InputError
+from smlmbatch.ingest.columns import Overrides, Resolved, resolve_fixed, resolve_own
+from smlmbatch.ingest.formats import PICASSO, SMAP
+from smlmbatch.ingest.source import Malformed, RawBlock, Source, TextColumn
+
+PIECE_ROWS = 1 << 16
+_PICASSO_OFFSET_PX = 0.5  # Picasso counts from the first pixel's centre, every other format from its corner
+_YAML_BYTES = 16 << 20
+_CACHE_BYTES = 4 << 20
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    try:
+        with h5py.File(path, "r", rdcc_nbytes=_CACHE_BYTES) as file:
+            yield file
+    except FileNotFoundError:
+        raise
+    except (OSError, RuntimeError) as error:  # h5py tells damage in either
+        finding = f"the HDF5 file can't be read ({str(error)[:200]})"
+        raise InputError(path, finding, "a whole HDF5 file", "copy or export it again, it was probably cut off") from error
+
+
+def _pieces(n: int, chunk: int) -> Iterator[tuple[int, int]]:
+    """Ranges of about PIECE_ROWS rows that don't cut a compressed chunk twice."""
+    step = chunk * max(1, PIECE_ROWS // chunk)
+    for start in range(0, n, step):
+        yield start, min(start + step, n)
+
+
+# ---- Picasso
+
+
+def open_picasso(path: Path, overrides: Overrides) -> Source:
+    """An HDF5 file with a compound dataset `/locs`.
+
+    Raises
+    ------
+    InputError
+        no `/locs`, no x and y in it, no pixel size, a YAML file that can't be read, a damaged file
+    """
+    with _opened(path) as file:
+        locs = file.get("locs")
+        if not isinstance(locs, h5py.Dataset) or locs.dtype.names is None or locs.ndim != 1:
+            found = ", ".join(sorted(file)) or "nothing"
+            raise InputError(path, f"no table /locs; found {found}", "a Picasso file of localisations", "save it again in Picasso")
+        names = [name for name in locs.dtype.names if locs.dtype[name].kind in "fiub"]
+    pixel_nm = overrides.pixel_size_nm or _picasso_pixel_nm(path)
+    resolved = resolve_fixed(path, PICASSO, names, pixel_size_nm=pixel_nm, offset_px=_PICASSO_OFFSET_PX, frame_base=0)
+    return Source(path=path, format="picasso", resolved=resolved, blocks=lambda: _picasso_blocks(path, resolved))
+
+
+def _picasso_blocks(path: Path, resolved: Resolved) -> Iterator[RawBlock]:
+    names = [name for use in resolved.uses for name in use.columns]
+    with _opened(path) as file:
+        locs = file["locs"]
+        for start, stop in _pieces(locs.shape[0], locs.chunks[0] if locs.chunks else 1):
+            records = locs[start:stop]
+            yield RawBlock(n_records=stop - start, columns={name: records[name] for name in names})
+
+
+def _picasso_pixel_nm(path: Path) -> float:
+    """`Pixelsize` of the YAML file beside the data, the last document that has one."""
+    sidecar = path.with_suffix(".yaml")
+    mend = "give the camera's pixel size, e.g. pixel_size_nm = 117, in the sample sheet or the configuration"
+    try:
+        with sidecar.open("rb") as file:
+            documents = list(yaml.safe_load_all(file.read(_YAML_BYTES)))
+    except FileNotFoundError as error:
+        finding = f"Picasso's coordinates are in camera pixels and {sidecar.name} isn't there"
+        raise InputError(path, finding, "the YAML file beside the data, or a pixel size", f"put it beside the data, or {mend}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(path, f"{sidecar.name} is not YAML", "the YAML file as Picasso wrote it", mend) from error
+    sizes = [document["Pixelsize"] for document in documents if isinstance(document, dict) and document.get("Pixelsize") is not None]
+    if not sizes:
+        raise InputError(path, f"{sidecar.name} has no Pixelsize", "the camera's pixel size in nm", mend)
+    size = sizes[-1]
+    if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size < math.inf:
+        raise InputError(path, f"{sidecar.name} gives Pixelsize: {size!r}", "a length in nm", mend)
+    return float(size)
+
+
+# ---- SMAP
+
+
+def open_smap(path: Path, overrides: Overrides) -> Source:
+    """A `_sml.mat` file of MATLAB 7.3 (HDF5), columns 1 x N under `/saveloc/loc`; frames from 1."""
+    del overrides  # SMAP gives nanometres
+    with _opened(path) as file:
+        loc = file.get("saveloc/loc")
+        if not isinstance(loc, h5py.Group):
+            found = ", ".join(sorted(file)) or "nothing"
+            raise InputError(
+                path, f"no group /saveloc/loc; found {found}", "a SMAP file of localisations", "save it again in SMAP (_sml.mat)"
+            )
+        sizes = {name: _smap_size(item) for name, item in loc.items()}
+        names = [name for name, size in sizes.items() if size is not None]
+        resolved = resolve_fixed(path, SMAP, names, pixel_size_nm=0.0, frame_base=1)
+        n = sizes[resolved.uses[0].columns[0]]
+        for column in (column for use in resolved.uses for column in use.columns):
+            if sizes[column] != n:
+                finding = f"{column} has {sizes[column]} entries, {resolved.uses[0].columns[0]} has {n}"
+                raise InputError(path, finding, "columns of one length", "save it again in SMAP")
+    return Source(path=path, format="smap", resolved=resolved, blocks=lambda: _smap_blocks(path, resolved))
+
+
+def _smap_size(item: object) -> int | None:
+    """Entries of a MATLAB vector; None for what is none. An empty array is stored as its size, marked MATLAB_empty."""
+    if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in "fiub" or item.attrs.get("MATLAB_empty", 0):
+        return None
+    return max(item.shape) if item.ndim == 2 and 1 in item.shape else None
+
+
+def _smap_blocks(path: Path, resolved: Resolved) -> Iterator[RawBlock]:
+    names = [name for use in resolved.uses for name in use.columns]
+    with _opened(path) as file:
+        vectors = {name: file["saveloc/loc"][name] for name in names}
+        shortest = next(iter(vectors.values()))
+        for start, stop in _pieces(max(shortest.shape), max(shortest.chunks) if shortest.chunks else 1):
+            yield RawBlock(n_records=stop - start, columns={name: _vector(v, start, stop) for name, v in vectors.items()})
+
+
+def _vector(dataset: h5py.Dataset, start: int, stop: int) -> NDArray[np.generic]:
+    piece = dataset[0, start:stop] if dataset.shape[0] == 1 else dataset[start:stop, 0]
+    return np.asarray(piece)
+
+
+# ---- Parquet
+
+
+def open_own_parquet(path: Path, overrides: Overrides) -> Source:
+    """A Parquet table of one's own, by a map or by our own column names."""
+    resolved = resolve_own(path, parquet_names(path), overrides=overrides)
+    malformed = Malformed()
+    return Source(path=path, format="table", resolved=resolved, blocks=lambda: _parquet_blocks(path, resolved), malformed=malformed)
+
+
+def parquet_names(path: Path) -> list[str]:
+    """The table's column names."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged_parquet(path, error) from error
+
+
+def _damaged_parquet(path: Path, error: Exception) -> InputError:
+    finding = f"the Parquet file can't be read ({str(error)[:200]})"
+    return InputError(path, finding, "a whole Parquet file", "copy or export it again, it was probably cut off")
+
+
+def _parquet_blocks(path: Path, resolved: Resolved) -> Iterator[RawBlock]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = [name for use in resolved.uses for name in use.columns]
+    channels = [name for use in resolved.uses if use.quantity == "channel" for name in use.columns]
+    try:
+        # unbuffered reading would hold whole row groups: some writers put everything into one
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+            for batch in file.iter_batches(PIECE_ROWS, columns=list(dict.fromkeys(names)), use_threads=False):
+                columns = {name: _parquet_values(path, name, batch.column(name), words=name in channels) for name in names}
+                yield RawBlock(n_records=batch.num_rows, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged_parquet(path, error) from error
+
+
+def _parquet_values(path: Path, name: str, array: Any, *, words: bool) -> NDArray[np.generic] | TextColumn:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    if words and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+        codes = pc.fill_null(pc.cast(encoded.indices, pa.int32()), -1)
+        return TextColumn(codes.to_numpy(zero_copy_only=False), _words(encoded.dictionary.to_pylist()))
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
+        raise InputError(path, f"column {name} holds {array.type}, no numbers", "a column of numbers", "name another column in the map")
+    return np.asarray(pc.cast(array, pa.float64()).to_numpy(zero_copy_only=False))
+
+
+def _words(words: Sequence[str | None]) -> tuple[str, ...]:
+    return tuple((word or "").strip() for word in words)

@@ -1,0 +1,191 @@
+"""Streams the records of a text table: own newline-aligned blocks, each parsed by pyarrow on one thread.
+
+Arrow's own streaming reader reads ahead without bound and can't say which record is which; with own blocks the
+memory is bounded and `row` is exact. A block is first parsed with explicit types. If a cell of a needed column
+is no number (or quotes don't pair up), that block alone is parsed again as text, the bad records are found with
+one regular expression per column, and the rest is converted: the same parser, so the same numbers.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from numpy.typing import NDArray
+
+from smlmbatch.errors import InputError
+from smlmbatch.ingest.formats import NO_VALUE
+from smlmbatch.ingest.heads import TextHead
+from smlmbatch.ingest.source import Malformed, RawBlock, TextColumn
+
+BLOCK_BYTES = 4 << 20
+TEXT = pa.dictionary(pa.int32(), pa.binary())
+# What Arrow's parser takes for a number, with blanks or quotes around it.
+_NUMBER = r"""^[ \t"]*[+-]?(?i:\d+\.?\d*(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|inf|infinity|nan)[ \t"]*$"""
+_BadRows = dict[int, str]  # record within the block → what is wrong with it
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A text file, its head, and the needed columns: position in the file → Arrow type."""
+
+    path: Path
+    head: TextHead
+    types: Mapping[int, pa.DataType]
+
+
+def text_blocks(table: TextTable, malformed: Malformed, *, block_bytes: int = BLOCK_BYTES) -> Iterator[RawBlock]:
+    """All records, block by block.
+
+    Raises
+    ------
+    InputError
+        a line longer than a block: not a table
+    """
+    first = 0
+    for block in _aligned(table, block_bytes):
+        raw = _parse(table, block, lambda record, sentence, base=first: malformed.note(base + record, sentence))
+        if raw.n_records:
+            yield raw
+        first += raw.n_records
+
+
+def _aligned(table: TextTable, size: int) -> Iterator[bytes | memoryview]:
+    """The file from its first record on, in pieces that end with a line. One buffer is used again and again."""
+    buffer = bytearray(size)
+    kept = 0
+    with table.path.open("rb", buffering=0) as file:
+        file.seek(table.head.data_start)
+        while got := file.readinto(memoryview(buffer)[kept:]):
+            filled = kept + got
+            end = buffer.rfind(table.head.newline, 0, filled) + 1
+            if end:
+                yield _without_quotes(table, memoryview(buffer)[:end])
+            elif filled == size:
+                raise InputError(
+                    table.path, f"a line is longer than {size >> 20} MiB", "a table, one record per line", "export the table again"
+                )
+            buffer[: filled - end] = buffer[end:filled]
+            kept = filled - end
+    if kept:
+        yield _without_quotes(table, memoryview(buffer)[:kept])
+
+
+def _without_quotes(table: TextTable, block: memoryview) -> bytes | memoryview:
+    return bytes(block).replace(b'"', b"") if table.head.damaged else block
+
+
+def _parse(table: TextTable, block: bytes | memoryview, note: Callable[[int, str], None]) -> RawBlock:
+    quoted = b'"' in bytes(block[:4096]) or _contains_quote(block)
+    bad: _BadRows = {}
+    try:
+        parsed = _read(table, block, bad, types=table.types, quote='"' if quoted else False)
+        trusted = not quoted or len(parsed) + len(bad) == _count_lines(block)
+    except pa.ArrowInvalid:
+        trusted = False
+    if not trusted:
+        bad = {}
+        parsed = _read_exactly(table, block, bad, quote='"' if quoted else False)
+    for record in sorted(bad)[:1]:
+        note(record, bad[record])
+    n_records = len(parsed) + len(bad)
+    index = np.setdiff1d(np.arange(n_records), np.fromiter(bad, np.int64, len(bad)), assume_unique=True) if bad else None
+    columns = {f"{i}": _values(parsed.column(f"{i}"), table.head.encoding) for i in table.types}
+    return RawBlock(n_records=n_records, columns=columns, index=index)
+
+
+def _contains_quote(block: bytes | memoryview) -> bool:
+    return bool((np.frombuffer(block, np.uint8) == ord('"')).any())
+
+
+def _count_lines(block: bytes | memoryview) -> int:
+    """Lines that are not blank; a line ends with LF, CR or both."""
+    return len([line for line in bytes(block).splitlines() if line])
+
+
+def _read(table: TextTable, block: bytes | memoryview, bad: _BadRows, *, types: Mapping[int, pa.DataType], quote: str | bool) -> pa.Table:
+    """One pass of Arrow's parser; records with the wrong number of cells are left out and put down in `bad`."""
+
+    def skip(row: Any) -> str:
+        bad[row.number - 1] = f"{row.actual_columns} cells instead of {row.expected_columns}"
+        return "skip"
+
+    names = [f"{i}" for i in range(len(table.head.names))]
+    return pyarrow.csv.read_csv(
+        pa.BufferReader(block),
+        read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(block) + 1),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=table.head.delimiter, quote_char=quote, invalid_row_handler=skip),
+        convert_options=pyarrow.csv.ConvertOptions(
+            include_columns=[f"{i}" for i in types],
+            column_types={f"{i}": kind for i, kind in types.items()},
+            null_values=list(NO_VALUE),
+            strings_can_be_null=True,
+            decimal_point=table.head.decimal,
+        ),
+    )
+
+
+def _read_exactly(table: TextTable, block: bytes | memoryview, bad: _BadRows, *, quote: str | bool) -> pa.Table:
+    """Parse as text, find the records with a cell that is no number, convert the others."""
+    text_types = {i: pa.binary() for i in table.types}
+    text = _read_lines(table, block, bad, types=text_types, quote=quote)
+    present = np.setdiff1d(np.arange(len(text) + len(bad)), np.fromiter(bad, np.int64, len(bad)), assume_unique=True)
+    good = np.ones(len(text), dtype=np.bool_)
+    for i, kind in table.types.items():
+        if kind == TEXT:
+            continue
+        cells = _with_point(text.column(f"{i}"), table.head.decimal)
+        is_bad = pc.fill_null(pc.invert(pc.match_substring_regex(cells, _NUMBER)), False).to_numpy(zero_copy_only=False)
+        for k in np.flatnonzero(is_bad & good):
+            cell = cells[int(k)].as_py().decode("utf-8", "replace")[:40]
+            bad[int(present[k])] = f"column {table.head.names[i] or i} holds {cell!r}, no number"
+        good &= ~is_bad
+    kept = text.filter(pa.array(good))
+    converted = {f"{i}": _converted(kept.column(f"{i}"), kind, table.head.decimal) for i, kind in table.types.items()}
+    return pa.table(converted)
+
+
+def _read_lines(
+    table: TextTable, block: bytes | memoryview, bad: _BadRows, *, types: Mapping[int, pa.DataType], quote: str | bool
+) -> pa.Table:
+    """As `_read`; where quotes don't pair up and swallow line ends, a second time with quotes as plain characters."""
+    try:
+        text = _read(table, block, bad, types=types, quote=quote)
+        if quote is False or len(text) + len(bad) == _count_lines(block):
+            return text
+    except pa.ArrowInvalid:
+        if quote is False:
+            raise
+    bad.clear()
+    return _read(table, block, bad, types=types, quote=False)
+
+
+def _with_point(cells: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
+    """The cells with a decimal point. A point in a table of decimal commas groups thousands: kept, so that it is no number."""
+    if decimal == ".":
+        return cells
+    swapped = pc.replace_substring(pc.replace_substring(cells, ".", "_"), ",", ".")
+    return swapped
+
+
+def _converted(cells: pa.ChunkedArray, kind: pa.DataType, decimal: str) -> pa.ChunkedArray:
+    if kind == TEXT:
+        return cells.dictionary_encode()
+    text = pc.utf8_trim(pc.cast(_with_point(cells, decimal), pa.string()), ' \t"')
+    return pc.cast(pc.replace_substring_regex(text, r"^\+", ""), kind)
+
+
+def _values(column: pa.ChunkedArray, encoding: str) -> NDArray[np.generic] | TextColumn:
+    """A column as NumPy has it: missing cells are NaN, words are codes."""
+    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks else pa.array([], type=array.type)
+    if not pa.types.is_dictionary(array.type):
+        return np.asarray(array.to_numpy(zero_copy_only=False))
+    codes = pc.fill_null(array.indices, -1).to_numpy(zero_copy_only=False)
+    names = tuple(word.decode(encoding, "replace").strip() for word in array.dictionary.to_pylist())
+    return TextColumn(codes.astype(np.int32), names)

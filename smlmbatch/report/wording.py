@@ -1,0 +1,221 @@
+"""Words and numbers of the report: what a descriptor is called, how a number is written, what to do about a warning."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from smlmbatch.config import Config
+from smlmbatch.store.schema import SCHEMA
+
+NONE = "\u2013"  # stands where there is no number
+_THIN = "\u202f"  # narrow space, does not break
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """How a descriptor is shown: its name, its unit, and what its value is divided by to be in that unit."""
+
+    name: str
+    unit: str
+    divisor: float = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.unit})"
+
+
+# In the order in which they are shown.
+_TITLES = {
+    "density_per_um2": Title("Density", "locs/µm²"),
+    "n_locs": Title("Locs per ROI", "locs"),
+    "n_clusters": Title("Clusters per ROI", "clusters"),
+    "noise_fraction": Title("Locs outside clusters", "%", 0.01),
+    "locs_per_cluster": Title("Locs per cluster", "locs"),
+    "cluster_area_nm2": Title("Cluster area", "10³ nm²", 1000.0),
+    "cluster_radius_nm": Title("Cluster radius of gyration", "nm"),
+    "nn_mean_nm": Title("Nearest neighbour, mean", "nm"),
+    "nn_median_nm": Title("Nearest neighbour, median", "nm"),
+    "ripley_max_nm": Title("Maximum of L(r) \u2212 r", "nm"),
+    "ripley_peak_nm": Title("Radius of that maximum", "nm"),
+}
+_NOT_SHOWN = ("ripley_n",)  # bookkeeping, in the tables only
+
+
+def titles(descriptors: Iterable[str]) -> dict[str, Title]:
+    """Descriptors to show, in order; one that has no title here goes by its own name and unit."""
+    names = set(descriptors)
+    known = {name: title for name, title in _TITLES.items() if name in names}
+    others = sorted(names - set(_TITLES) - set(_NOT_SHOWN))
+    return known | {name: Title(name.replace("_", " "), SCHEMA["measure"][name].unit) for name in others}
+
+
+# ---- numbers
+
+
+def count(n: int | None) -> str:
+    """A whole number with thousands set apart.
+
+    >>> count(1234567), count(None) == NONE
+    ('1,234,567', True)
+    """
+    return NONE if n is None else f"{n:,}"
+
+
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """Number and noun.
+
+    >>> counted(1, "field"), counted(0, "file")
+    ('1 field', '0 files')
+    """
+    return f"{count(n)} {one if n == 1 else many or one + 's'}"
+
+
+def number(value: float | None, *, digits: int = 3) -> str:
+    """A measured value with so many significant digits, whole digits always kept.
+
+    >>> number(0.123456), number(12.3456), number(123456.0), number(float("nan")) == NONE
+    ('0.123', '12.3', '123,456', True)
+    """
+    if value is None or not math.isfinite(value):
+        return NONE
+    return f"{value:,.{_decimals(value, digits)}f}"
+
+
+def _decimals(value: float, digits: int) -> int:
+    """Decimals that show `digits` significant digits of value."""
+    return 0 if value == 0 else min(6, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+
+
+def mean_and_sd(mean: float, sd: float) -> tuple[str, str]:
+    """Both with the decimals that two significant digits of the standard deviation need, four of the mean at most.
+
+    >>> mean_and_sd(123.456, 1.234), mean_and_sd(0.5, float("nan")) == ("0.500", NONE)
+    (('123.5', '1.2'), True)
+    """
+    if not math.isfinite(mean) or not math.isfinite(sd):
+        return number(mean), NONE
+    decimals = min(_decimals(sd, 2), _decimals(mean, 4)) if sd else _decimals(mean, 3)
+    return f"{mean:,.{decimals}f}", f"{sd:,.{decimals}f}"
+
+
+def percent(part: int, whole: int) -> str:
+    """A share, with a digit more where it is small but not nothing.
+
+    >>> percent(1, 3), percent(1, 1000), percent(0, 5), percent(1, 10**6)
+    ('33\u202f%', '0.1\u202f%', '0\u202f%', '<0.1\u202f%')
+    """
+    share = 100 * part / whole if whole else 0.0
+    if 0 < share < 0.1:
+        return f"<0.1{_THIN}%"
+    return f"{share:.{1 if 0 < share < 1 else 0}f}{_THIN}%"
+
+
+def length(value_nm: float) -> str:
+    """A length with its unit.
+
+    >>> length(5000.0), length(500.0)
+    ('5\u202fµm', '500\u202fnm')
+    """
+    return f"{value_nm / 1000:g}{_THIN}µm" if value_nm >= 1000 else f"{value_nm:g}{_THIN}nm"
+
+
+# ---- warnings and hints
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A warning about one field: when, and what to say."""
+
+    when: Any
+    say: Any
+
+
+def _above(row: Mapping[str, Any], name: str, limit: float) -> bool:
+    return row[name] is not None and row[name] > limit
+
+
+def _below(row: Mapping[str, Any], name: str, limit: float) -> bool:
+    return row[name] is not None and row[name] < limit
+
+
+# Limits: a camera's field at 100 nm pixels is 20 to 200 um wide; single-molecule precision is 1 (MINFLUX) to 50 nm.
+_CHECKS = (
+    _Check(lambda r: r["n"] == 0, lambda r: "no locs"),
+    _Check(
+        lambda r: r["n"] and (_above(r, "extent_x_um", 500) or _above(r, "extent_y_um", 500)),
+        lambda r: "extent above 500 µm: pixel size applied twice, or stray locs?",
+    ),
+    _Check(
+        lambda r: r["n"] and _below(r, "extent_x_um", 2) and _below(r, "extent_y_um", 2),
+        lambda r: "extent below 2 µm: pixels or µm read as nm?",
+    ),
+    _Check(lambda r: _above(r, "precision_median_nm", 60), lambda r: "median precision above 60 nm: unit?"),
+    _Check(lambda r: _below(r, "precision_median_nm", 0.5), lambda r: "median precision below 0.5 nm: unit?"),
+    _Check(lambda r: r["n"] and r["n_rois"] == 0, lambda r: "no cell found"),
+    _Check(lambda r: r["n_rois"] and r["n_rois_kept"] == 0, lambda r: "no ROI kept"),
+    _Check(lambda r: r["n_rois_kept"] is not None and 0 < r["n_rois_kept"] < 5, lambda r: "few ROIs"),
+    _Check(
+        lambda r: r["n_dropped"] and r["n_dropped"] > 0.01 * r["n_read"],
+        lambda r: f"{percent(r['n_dropped'], r['n_read'])} of records dropped",
+    ),
+)
+
+
+def warnings_of(row: Mapping[str, Any]) -> list[str]:
+    """What a user should look at in one row of fields.parquet: the reader's own warnings, then those of the numbers."""
+    said = [name if n == 1 else f"{name} ({count(n)})" for name, n in row["warnings"] or []]
+    return said + [check.say(row) for check in _CHECKS if check.when(row)]
+
+
+# A word in the reason → what to change.
+_ROI_HINTS = (
+    (("coverage", "cell", "outline", "inside"), "Cells smaller than the ROI, or ragged: lower tile.roi_nm or tile.min_coverage."),
+    (("loc", "count", "few"), "Sparse ROIs: lower tile.min_locs, or look whether the outline takes in background."),
+)
+
+
+def roi_hint(reason: str) -> str:
+    """What to change so that fewer ROIs are dropped for this reason."""
+    return next((hint for words, hint in _ROI_HINTS if any(word in reason.lower() for word in words)), "")
+
+
+# ---- methods
+
+
+def methods(config: Config, *, software: Mapping[str, str]) -> list[str]:
+    """Paragraphs that say what was computed, for a paper's methods section."""
+    tile, measure = config.tile, config.measure
+    found = (
+        f"Cells were outlined where the density of locs, smoothed with a Gaussian of {length(tile.density_sigma_nm)} on "
+        f"{length(tile.density_bin_nm)} bins, exceeded a threshold found for each field; patches below {tile.min_cell_um2:g}{_THIN}µm² "
+        "were discarded."
+    )
+    outline = {"found": found, "field": "The whole field was taken as the cell."}[tile.outline]
+    radius_nm = measure.ripley_max_nm or tile.roi_nm / 4
+    return [
+        f"Localisation tables were read, converted to nanometres and analysed with smlmbatch {software.get('smlmbatch', '')} "
+        f"(Python {software.get('python', '')}). {outline} An outline given in the sample sheet took precedence.",
+        f"Each cell was covered with a grid of square regions of interest (ROIs) of {length(tile.roi_nm)}. ROIs with at least "
+        f"{100 * tile.min_coverage:g}{_THIN}% of their area inside the cell and at least {counted(tile.min_locs, 'loc')} were kept.",
+        f"Clusters were found with DBSCAN [1] (ε = {measure.dbscan_eps_nm:g}{_THIN}nm, at least {measure.dbscan_min_locs} locs within ε, "
+        "the loc itself included); locs in no cluster are given as a share of all. Cluster area is that of the convex hull, averaged "
+        "over the clusters of a ROI; cluster radius is the radius of gyration. Density is the number of locs over the ROI's area inside "
+        "the cell.",
+        f"Ripley's K [2] was estimated with translation edge correction [3] at radii up to {length(radius_nm)} in steps of "
+        f"{length(measure.ripley_step_nm)}, in the whole square (parts of it outside the cell are not corrected for); "
+        f"L(r) = √(K(r)/π), and L(r) \u2212 r is 0 for locs placed at random. ROIs above {count(measure.ripley_max_locs)} locs were "
+        f"thinned at random (seed {measure.seed}), which does not change K. Repeated blinks of one molecule were not merged, so "
+        "clusters and K at short radii hold them too.",
+        "Each descriptor was averaged over the ROIs of a replicate; conditions are given as mean ± standard deviation over replicates [4]. "
+        "ROIs without a value (for example the cluster area of a ROI without clusters) do not enter a mean.",
+    ]
+
+
+REFERENCES = (
+    "[1] Ester, Kriegel, Sander, Xu: A density-based algorithm for discovering clusters. Proc. KDD-96, 226\u2013231 (1996).",
+    "[2] Ripley: Modelling spatial patterns. J. R. Stat. Soc. B 39, 172\u2013212 (1977).",
+    "[3] Ohser: On estimators for the reduced second moment measure of point processes. Math. Operationsforsch. Statist. Ser. Statist. 14, "
+    "63\u201371 (1983).",
+    "[4] Lord, Velle, Mullins, Fritz-Laylin: SuperPlots: communicating reproducibility and variability in cell biology. "
+    "J. Cell Biol. 219, e202001064 (2020).",
+)
