@@ -6,7 +6,7 @@ is no number (or quotes don't pair up), that block alone is parsed again as text
 one regular expression per column, and the rest is converted: the same parser, so the same numbers.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,9 @@ def text_blocks(table: TextTable, malformed: Malformed, *, block_bytes: int = BL
     """
     first = 0
     for block in _aligned(table, block_bytes):
-        raw = _parse(table, block, lambda record, sentence, base=first: malformed.note(base + record, sentence))
+        raw, bad = _parse(table, block)
+        for record in sorted(bad)[:1]:
+            malformed.note(first + record, bad[record])
         if raw.n_records:
             yield raw
         first += raw.n_records
@@ -79,8 +81,8 @@ def _without_quotes(table: TextTable, block: memoryview) -> bytes | memoryview:
     return bytes(block).replace(b'"', b"") if table.head.damaged else block
 
 
-def _parse(table: TextTable, block: bytes | memoryview, note: Callable[[int, str], None]) -> RawBlock:
-    quoted = b'"' in bytes(block[:4096]) or _contains_quote(block)
+def _parse(table: TextTable, block: bytes | memoryview) -> tuple[RawBlock, _BadRows]:
+    quoted = bool((np.frombuffer(block, np.uint8) == ord('"')).any())
     bad: _BadRows = {}
     try:
         parsed = _read(table, block, bad, types=table.types, quote='"' if quoted else False)
@@ -90,16 +92,10 @@ def _parse(table: TextTable, block: bytes | memoryview, note: Callable[[int, str
     if not trusted:
         bad = {}
         parsed = _read_exactly(table, block, bad, quote='"' if quoted else False)
-    for record in sorted(bad)[:1]:
-        note(record, bad[record])
     n_records = len(parsed) + len(bad)
     index = np.setdiff1d(np.arange(n_records), np.fromiter(bad, np.int64, len(bad)), assume_unique=True) if bad else None
     columns = {f"{i}": _values(parsed.column(f"{i}"), table.head.encoding) for i in table.types}
-    return RawBlock(n_records=n_records, columns=columns, index=index)
-
-
-def _contains_quote(block: bytes | memoryview) -> bool:
-    return bool((np.frombuffer(block, np.uint8) == ord('"')).any())
+    return RawBlock(n_records=n_records, columns=columns, index=index), bad
 
 
 def _count_lines(block: bytes | memoryview) -> int:
@@ -168,8 +164,7 @@ def _with_point(cells: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
     """The cells with a decimal point. A point in a table of decimal commas groups thousands: kept, so that it is no number."""
     if decimal == ".":
         return cells
-    swapped = pc.replace_substring(pc.replace_substring(cells, ".", "_"), ",", ".")
-    return swapped
+    return pc.replace_substring(pc.replace_substring(cells, ".", "_"), ",", ".")
 
 
 def _converted(cells: pa.ChunkedArray, kind: pa.DataType, decimal: str) -> pa.ChunkedArray:

@@ -263,8 +263,8 @@ def channel_numbers(tally: Tally) -> tuple[NDArray[np.uint8], list[str]]:
     Words that are all whole numbers are these numbers; others are counted in their sorted order.
     """
     table = np.arange(256, dtype=np.uint8)
-    numbers = [_small_number(word) for word in tally.words]
-    if all(number is not None for number in numbers):
+    numbers = [number for number in map(_small_number, tally.words) if number is not None]
+    if len(numbers) == len(tally.words):
         table[: len(numbers)] = numbers
         return table, []
     ordered = sorted(tally.words)
@@ -278,3 +278,14 @@ def _small_number(word: str) -> int | None:
     except ValueError:
         return None
     return int(value) if value in range(256) else None
+
+
+def channel_counts(tally: Tally) -> tuple[list[int], list[int], list[str]]:
+    """Channel numbers that occur, locs of each, and their names ([] where the source gives numbers or nothing)."""
+    table, names = channel_numbers(tally)
+    per_number = np.zeros(256, dtype=np.int64)
+    np.add.at(per_number, table, tally.per_code)
+    if not per_number.any():
+        per_number[0] = tally.n
+    channels = [int(number) for number in np.flatnonzero(per_number)]
+    return channels, [int(per_number[number]) for number in channels], [names[number] for number in channels] if names else []

@@ -60,8 +60,3 @@ def open_source(path: Path, format_name: str, overrides: Overrides) -> Source:
 def missing_file(path: Path) -> InputError:
     """The error for a field whose file is gone."""
     return InputError(path, "is not there", "the localisation file", "put it there, or correct the path in the sample sheet")
-
-
-def sidecars(path: Path, format_name: str) -> tuple[Path, ...]:
-    """Further files a reader looks into, whether they exist or not: the result depends on them too."""
-    return (path.with_suffix(".yaml"),) if format_name == "picasso" else ()

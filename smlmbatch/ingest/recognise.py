@@ -17,7 +17,9 @@ from smlmbatch.ingest.readers import missing_file
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MATLAB_HDF5 = b"MATLAB 7.3 MAT-file"
-_EXPORT: Final = "export it as ThunderSTORM CSV, or give a map such as x=X,y=Y,unit=nm"
+_MAP: Final = "give a map such as x=X,y=Y,unit=nm"
+_EXPORT: Final = f"export it as ThunderSTORM CSV, or as a table, and {_MAP}"
+_AGAIN: Final = "copy or export it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,13 @@ class Recognition:
     kind : "field" (a reader takes it), "ignored" (no localisations), "unreadable" (localisations, it seems, and no reader)
     format : the reader's name, "" unless kind is "field"
     reason : why, for people
+    mend : what to do about a file that is unreadable, else ""
     """
 
     kind: Literal["field", "ignored", "unreadable"]
     format: str
     reason: str
+    mend: str = ""
 
 
 def _field(format_name: str) -> Recognition:
@@ -44,8 +48,8 @@ def _ignored(reason: str) -> Recognition:
     return Recognition("ignored", "", reason)
 
 
-def _unreadable(reason: str) -> Recognition:
-    return Recognition("unreadable", "", reason)
+def _unreadable(reason: str, mend: str) -> Recognition:
+    return Recognition("unreadable", "", reason, mend)
 
 
 def recognise(path: Path, *, overrides: Overrides) -> Recognition:
@@ -79,14 +83,14 @@ def recognised_format(path: Path, *, overrides: Overrides) -> str:
     except IsADirectoryError as error:
         raise InputError(path, "is a folder", "a localisation file", "correct the path in the sample sheet") from error
     if seen.kind != "field":
-        raise InputError(path, seen.reason, "a file that one of the readers takes", _EXPORT)
+        raise InputError(path, seen.reason, "a localisation file that is read", seen.mend or "take it out of the input")
     return seen.format
 
 
 def _by_content(path: Path, head: bytes, overrides: Overrides) -> Recognition:
     suffix = path.suffix.lower()
     if not head:
-        return _unreadable("the file is empty") if suffix in TABLE_SUFFIXES else _ignored("empty file")
+        return _unreadable("the file is empty", _AGAIN) if suffix in TABLE_SUFFIXES else _ignored("empty file")
     for magic, look in _CONTAINERS:
         if head.startswith(magic):
             return look(path, overrides)
@@ -108,16 +112,16 @@ def _of_other_program(path: Path, magic: bytes, what: str) -> Recognition:
     if magic == b"\x1f\x8b":
         inner = Path(path.stem).suffix.lower()
         is_table = inner in TABLE_SUFFIXES | {".txt"}
-        return _unreadable("this is a gzip-compressed table; unpack it") if is_table else _ignored("compressed file")
-    return _unreadable(f"this is {what}; it isn't read yet; {_EXPORT}")
+        return _unreadable("this is a gzip-compressed table", "unpack it") if is_table else _ignored("compressed file")
+    return _unreadable(f"this is {what}, which isn't read yet", _EXPORT)
 
 
 def _of_binary(head: bytes, suffix: str) -> Recognition:
     if suffix not in TABLE_SUFFIXES:
         return _ignored("binary file of no known kind")
     if is_utf16(head):
-        return _unreadable('the text is encoded as UTF-16; save it again as "CSV UTF-8"')
-    return _unreadable(f"the name ends in {suffix} and the content is binary of no known kind")
+        return _unreadable("the text is encoded as UTF-16", 'save it again as "CSV UTF-8"')
+    return _unreadable(f"the name ends in {suffix} and the content is binary of no known kind", _AGAIN)
 
 
 # ---- containers
@@ -131,7 +135,7 @@ def _of_hdf5(path: Path, overrides: Overrides) -> Recognition:
         with h5py.File(path, "r") as file:
             return _of_hdf5_names(file)
     except (OSError, RuntimeError) as error:
-        return _unreadable(f"the HDF5 file can't be opened; it was probably cut off ({str(error)[:120]})")
+        return _unreadable(f"the HDF5 file can't be opened, it was probably cut off ({str(error)[:120]})", _AGAIN)
 
 
 def _of_hdf5_names(file: "h5py.File") -> Recognition:  # type: ignore[name-defined]  # noqa: F821
@@ -144,11 +148,11 @@ def _of_hdf5_names(file: "h5py.File") -> Recognition:  # type: ignore[name-defin
     if isinstance(smap, h5py.Group) and {"xnm", "ynm"} <= set(smap):
         return _field("smap")
     if isinstance(file.get("data/xyz"), h5py.Dataset) or {"data", "meta"} <= set(file):
-        return _unreadable(f"this is a DECODE file; it isn't read yet; {_EXPORT}")
+        return _unreadable("this is a DECODE file, which isn't read yet", _EXPORT)
     if {"DataSet", "DataSetInfo"} <= set(file) or "t00000" in file:
         return _ignored("image stack in HDF5")
     names = ", ".join(sorted(file)[:10]) or "nothing"
-    return _unreadable(f"an HDF5 file without Picasso's /locs or SMAP's /saveloc/loc; found {names}")
+    return _unreadable(f"an HDF5 file without Picasso's /locs or SMAP's /saveloc/loc; found {names}", _EXPORT)
 
 
 def _of_parquet(path: Path, overrides: Overrides) -> Recognition:
@@ -157,12 +161,12 @@ def _of_parquet(path: Path, overrides: Overrides) -> Recognition:
     try:
         names = parquet_names(path)
     except InputError as error:
-        return _unreadable(error.finding)
+        return _unreadable(error.finding, error.mend)
     if overrides.map or {"x_nm", "y_nm"} <= set(names):
         return _field("table")
     vendor = _vendor_of(names)
     what = f"this is {vendor} saved as Parquet" if vendor else "a Parquet table whose columns no reader knows"
-    return _unreadable(f"{what}; found {', '.join(names[:20])}; give a map such as x=X,y=Y,unit=nm")
+    return _unreadable(f"{what}; found {', '.join(names[:20])}", _MAP)
 
 
 def _of_zip(path: Path, overrides: Overrides) -> Recognition:
@@ -175,7 +179,9 @@ def _of_zip(path: Path, overrides: Overrides) -> Recognition:
     except zipfile.BadZipFile:
         return _ignored("damaged archive")
     if path.suffix.lower() == ".smlm" or ("manifest.json" in names and any(name.endswith(".bin") for name in names)):
-        return _unreadable(f"this is an .smlm file; it isn't read yet; {_EXPORT}")
+        return _unreadable("this is an .smlm file, which isn't read yet", _EXPORT)
+    if len(names) == 1 and Path(names[0]).suffix.lower() in TABLE_SUFFIXES | {".npy"}:
+        return _unreadable(f"an archive that holds {names[0]}", "unpack it")
     return _ignored("archive or Office document")
 
 
@@ -195,20 +201,20 @@ def _of_text(head: TextHead, suffix: str, overrides: Overrides) -> Recognition:
     is_table = vendor or has_suffixed_xy(head.names) or {"x_nm", "y_nm"} <= set(head.names) or head.numeric_cells >= 2
     if not is_table:
         if suffix in TABLE_SUFFIXES and head.names and not head.sample and len(head.names) > 1:
-            return _unreadable(f"a table without a record; found the columns {', '.join(head.names[:20])}")
+            return _unreadable(f"a table without a record; found the columns {', '.join(head.names[:20])}", _AGAIN)
         return _ignored("text without a table of numbers")
     if overrides.map and head.names:
         return _field("table")
     if vendor:
-        return _unreadable(f"this is {vendor}; it isn't read yet; {_EXPORT}")
+        return _unreadable(f"this is {vendor}, which isn't read yet", _EXPORT)
     if not head.commented and has_suffixed_xy(head.names):
         return _field("thunderstorm")
     if {"x_nm", "y_nm"} <= set(head.names):
         return _field("table")
     if not head.names:
-        return _unreadable("a table without a header line; add a first line that names the columns")
+        return _unreadable("a table without a header line", "add a first line that names the columns, e.g. frame,x_nm,y_nm")
     found = ", ".join(head.names[:20])
-    return _unreadable(f"a table whose columns no reader knows; found {found}; give a map such as x=X,y=Y,unit=nm")
+    return _unreadable(f"a table whose columns no reader knows; found {found}", _MAP)
 
 
 def _vendor_of(names: tuple[str, ...] | list[str]) -> str:

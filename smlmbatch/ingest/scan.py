@@ -32,14 +32,14 @@ class Scan:
     ignored: tuple[tuple[str, str], ...]
 
 
-def scan_input(input_path: Path, *, sheet: Path | None, exclude: Path, config: Config) -> Scan:
+def scan_input(input_path: Path, *, sheet: Path | None, exclude: Path | None, config: Config) -> Scan:
     """Find the fields of a campaign; only the heads of files are read.
 
     Parameters
     ----------
     input_path : a folder, a sample sheet, or one localisation file
     sheet : a sample sheet given besides; a folder's own `samples.csv` is taken without being asked for
-    exclude : OUTPUT, never scanned
+    exclude : OUTPUT, never scanned; None if there is none
 
     Raises
     ------
@@ -95,7 +95,7 @@ def _check_keys(input_path: Path, fields: tuple[Field, ...]) -> None:
 # ---- without a sheet
 
 
-def _scan_folder(root: Path, exclude: Path, config: Config) -> Scan:
+def _scan_folder(root: Path, exclude: Path | None, config: Config) -> Scan:
     fields, ignored = [], []
     for path in _files(root, exclude):
         field, reason = _field_of_file(root, path, config)
@@ -125,13 +125,13 @@ def _field_of_file(root: Path, path: str, config: Config) -> tuple[Field | None,
     return replace(field, format=seen.format), ""
 
 
-def _files(root: Path, exclude: Path) -> Iterator[str]:
+def _files(root: Path, exclude: Path | None) -> Iterator[str]:
     """Relative paths of regular files with forward slashes, sorted; links to folders are followed once."""
     found, seen = [], set()
     excluded = _identity(exclude)
     for folder, subfolders, names in os.walk(root, followlinks=True):
         identity = _identity(Path(folder))
-        if identity in seen or identity == excluded:
+        if identity is None or identity in seen or identity == excluded:
             subfolders.clear()
             continue
         seen.add(identity)
@@ -144,7 +144,9 @@ def _files(root: Path, exclude: Path) -> Iterator[str]:
     yield from sorted(found)
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
+def _identity(folder: Path | None) -> tuple[int, int] | None:
+    if folder is None:
+        return None
     try:
         status = folder.stat()
     except OSError:
@@ -155,7 +157,7 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 # ---- with a sheet
 
 
-def _scan_sheet(sheet: Path, input_path: Path, exclude: Path, config: Config) -> Scan:
+def _scan_sheet(sheet: Path, input_path: Path, exclude: Path | None, config: Config) -> Scan:
     if not sheet.is_file():
         raise InputError(sheet, "is not there", "a sample sheet", "correct the path of the sheet")
     root = sheet.parent
@@ -188,7 +190,7 @@ def _relative(root: Path, name: str) -> str:
     return posixpath.normpath(relative)
 
 
-def _not_named(sheet: Path, input_path: Path, exclude: Path, fields: Mapping[str, Field]) -> tuple[tuple[str, str], ...]:
+def _not_named(sheet: Path, input_path: Path, exclude: Path | None, fields: Mapping[str, Field]) -> tuple[tuple[str, str], ...]:
     """The other files of the folder, so that a forgotten row is seen."""
     if not input_path.is_dir() or input_path.resolve() != sheet.parent.resolve():
         return ()

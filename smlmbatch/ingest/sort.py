@@ -40,7 +40,8 @@ class Grid:
         first_column, first_row = (round(origin / self.tile_nm) for origin in self.origin_nm)
         column = np.floor(records["x_nm"] / self.tile_nm) - first_column
         row = np.floor(records["y_nm"] / self.tile_nm) - first_row
-        return (row * self.columns + column).astype(np.int32)
+        tile: NDArray[np.int32] = (row * self.columns + column).astype(np.int32)
+        return tile
 
 
 def grid_of(low_nm: tuple[float, float], high_nm: tuple[float, float], tile_nm: float) -> Grid:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.ingest.clean import Tally, channel_numbers, clean_batches, frame_base, quantities
+from smlmbatch.ingest.clean import Tally, channel_counts, channel_numbers, clean_batches, frame_base, quantities
 from smlmbatch.ingest.columns import overrides_of
-from smlmbatch.ingest.median import Median
 from smlmbatch.ingest.readers import open_source
 from smlmbatch.ingest.recognise import recognised_format
 from smlmbatch.ingest.sort import SORT_BYTES_PER_ROW, Grid, Spool, grid_of
@@ -67,12 +66,13 @@ def _write_locs(work: Work, spool: Spool, grid: Grid, source: Source, tally: Tal
     columns = {name: work.out.column(name, spool.n) for name in names}
     origin = {"x_nm": grid.origin_nm[0], "y_nm": grid.origin_nm[1], "frame": frame_base(source, tally)}
     numbers, _ = channel_numbers(tally)
+    has_channel = "channel" in quantities(source)
     per_tile = np.zeros(grid.rows * grid.columns, dtype=np.int64)
     for block in spool.sorted_blocks(grid):
         _count_tiles(grid.tile_of(block), per_tile)
         for name, column in columns.items():
             if name == "channel":
-                values = numbers[block[name]] if name in block.dtype.names else np.zeros(len(block), dtype=np.uint8)
+                values = numbers[block[name]] if has_channel else np.zeros(len(block), dtype=np.uint8)
             else:
                 values = block[name] - origin[name] if name in origin else block[name]
             column.append(values)
@@ -110,24 +110,9 @@ def _attributes(source: Source, tally: Tally, grid: Grid) -> dict[str, Any]:
         "extent_nm": [[tally.x_nm.low, tally.y_nm.low], [tally.x_nm.high, tally.y_nm.high]],
         "z_extent_nm": tally.z_nm.pair() if tally.dims == 3 else None,
         "frame_extent": [int(frame) - base for frame in frames] if frames else None,
-        "precision_median_nm": median_of(tally.precision),
+        "precision_median_nm": tally.precision.exact(),
         "channels": channels,
         "channel_names": names,
         "n_per_channel": counts,
         "dims": tally.dims,
     }
-
-
-def median_of(precision: Median) -> float | None:
-    return precision.exact()
-
-
-def channel_counts(tally: Tally) -> tuple[list[int], list[int], list[str]]:
-    """Channel numbers that occur, locs of each, and their names ([] where the source gives numbers or nothing)."""
-    table, names = channel_numbers(tally)
-    per_number = np.zeros(256, dtype=np.int64)
-    np.add.at(per_number, table, tally.per_code)
-    if not per_number.any():
-        per_number[0] = tally.n
-    channels = [int(number) for number in np.flatnonzero(per_number)]
-    return channels, [int(per_number[number]) for number in channels], [names[number] for number in channels] if names else []

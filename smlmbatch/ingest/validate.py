@@ -1,15 +1,18 @@
 """Looks at one file as ingest would and reports what it found, writing nothing."""
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from smlmbatch.config import Config
-from smlmbatch.ingest.clean import NO_PRECISION, Tally, clean_batches, frame_base
+from smlmbatch.errors import InputError
+from smlmbatch.ingest.clean import NO_PRECISION, Tally, channel_counts, clean_batches, frame_base
 from smlmbatch.ingest.columns import overrides_of
 from smlmbatch.ingest.readers import open_source
 from smlmbatch.ingest.recognise import recognised_format
+from smlmbatch.ingest.scan import Scan
 from smlmbatch.ingest.source import Source
 from smlmbatch.samples import Field
 
@@ -53,6 +56,56 @@ class FileReport:
         """Plain values, ready for JSON."""
         return dataclasses.asdict(self)
 
+    def to_text(self) -> str:
+        """One line for people."""
+        (x0, y0), (x1, y1) = self.extent_nm
+        parts = [f"{self.format}, {self.n} locs, {(x1 - x0) / 1e3:.2f} x {(y1 - y0) / 1e3:.2f} um"]
+        if self.frame_extent:
+            parts.append(f"frames {self.frame_extent[0]} to {self.frame_extent[1]}")
+        if self.precision_median_nm:
+            parts.append(f"median precision {self.precision_median_nm:.3g} nm")
+        if len(self.n_per_channel) > 1:
+            parts.append("channels " + ", ".join(f"{name}: {n}" for name, n in self.n_per_channel.items()))
+        parts.append("columns " + ", ".join(f"{quantity} = {column}" for quantity, column in self.columns.items()))
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedFile:
+    """One file of INPUT: its report, or why it has none. `path` is relative to INPUT."""
+
+    path: str
+    report: FileReport | None = None
+    error: str = ""
+    ignored: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was to be read and can't be."""
+        return bool(self.error)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        report = self.report.to_dict() if self.report else None
+        return {"path": self.path, "report": report, "error": self.error, "ignored": self.ignored}
+
+    def to_text(self) -> str:
+        """A few lines for people."""
+        if self.report is None:
+            return f"{self.path}: ignored, {self.ignored}" if self.ignored else f"{self.path}: FAILED\n  {self.error}"
+        return "\n  ".join([f"{self.path}: {self.report.to_text()}", *(f"warning: {text}" for text in self.report.warnings)])
+
+
+def validate_scan(scan: Scan, *, config: Config) -> Iterator[CheckedFile]:
+    """Check every field of a scan, one after the other, then name the ignored files."""
+    for field in scan.fields:
+        try:
+            yield CheckedFile(path=field.path, report=validate_file(scan.root / field.path, field=field, config=config))
+        except (InputError, OSError) as error:
+            yield CheckedFile(path=field.path, error=str(error))
+    for path, reason in scan.ignored:
+        yield CheckedFile(path=path, ignored=reason)
+
 
 def validate_file(path: Path, *, field: Field, config: Config) -> FileReport:
     """Read a file from end to end.
@@ -62,8 +115,6 @@ def validate_file(path: Path, *, field: Field, config: Config) -> FileReport:
     InputError
         as in ingest: the file can't be read or holds no localisation
     """
-    from smlmbatch.ingest.stage import channel_counts
-
     overrides = overrides_of(field, config.ingest)
     source = open_source(path, recognised_format(path, overrides=overrides), overrides)
     tally = Tally()

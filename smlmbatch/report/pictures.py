@@ -25,7 +25,7 @@ _STRAY = 0.001  # share of locs beyond the view on each side
 _THUMB_PX = 80
 _LEVELS = 48  # shades; the eye tells no more in a noisy picture, and fewer pack better
 _CLIP_PERCENTILE = 99.5  # of pixels that hold locs; above it all are equally bright
-_SPARSE = 0.02  # share of pixels with locs
+_SPARSE = 0.05  # share of pixels with locs
 _TOOLTIPS = 400  # more ROIs than this are drawn without
 
 

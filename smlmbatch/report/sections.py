@@ -228,7 +228,8 @@ def show_pictures(campaign: Campaign, rows: Sequence[Row]) -> Markup:
     groups: dict[str, list[int]] = {}
     for i, row in enumerate(able):
         groups.setdefault(row["condition"], []).append(i)
-    chosen = spread_evenly(list(groups.values()), most=max(1, _MOST_PICTURES // n_channels))
+    most = max(_MOST_PICTURES // n_channels, min(len(groups), _MOST_PICTURES // 2))  # every condition, if there are not too many
+    chosen = spread_evenly(list(groups.values()), most=most)
     columns = n_channels if n_channels > 1 else 1 if len(chosen) == 1 else 2 if len(chosen) <= 4 else 3
     columns = min(columns, 3)
     figures = [figure for i in chosen for figure in _pictures_of(results[able[i]["key"]], able[i], columns=columns)]

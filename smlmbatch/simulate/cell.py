@@ -36,7 +36,7 @@ class Architecture:
     """How one condition's locs are arranged; shares of the density, the rest is random inside the cell."""
 
     cluster_share: float = 0.6
-    clusters_per_um2: float = 1.5
+    clusters_per_um2: float = 2.5
     cluster_sigma_nm: float = 30.0
     fibre_share: float = 0.0
     fibre_um_per_um2: float = 1.0

@@ -155,16 +155,16 @@ class Store:
         token = secrets.token_hex(4)
         folder = self.attempts / f"{socket.gethostname()}-{os.getpid()}-{token}"
         folder.mkdir(parents=True)
-        owner = folder / "owner.json"
-        owner.write_text(json.dumps(_this_process() | {"job": job}))
         stop = threading.Event()
-        beat = threading.Thread(target=_heartbeat, args=(owner, stop), daemon=True)
-        beat.start()
+        beat = threading.Thread(target=_heartbeat, args=(folder / "owner.json", stop), daemon=True)
         try:
+            (folder / "owner.json").write_text(json.dumps(_this_process() | {"job": job}))
+            beat.start()
             yield Attempt(folder)
         finally:
             stop.set()
-            beat.join()
+            if beat.ident is not None:
+                beat.join()
             shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, key: UnitKey, attempt: Attempt) -> bool:

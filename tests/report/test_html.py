@@ -1,0 +1,210 @@
+import csv
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from smlmbatch.analyse.tables import read_tables, write_tables
+from smlmbatch.config import to_toml
+from smlmbatch.report.html import report_fingerprint, write_report
+from smlmbatch.report.page import VOID
+
+SOFTWARE = {"smlmbatch": "0.1.0", "python": "3.11", "numpy": "2.4.0"}
+
+
+class Page(HTMLParser):
+    """Checks that tags are balanced; collects text, attributes and tags."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.attributes, self.words, self.anchors = [], [], [], [], set()
+        self.feed(text)
+        self.close()
+        assert self.open == []
+        self.text = re.sub(r"\s+", " ", "".join(self.words))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.words.append(data)
+
+
+def report(campaign, **more):
+    write_tables(campaign, fingerprint="t1")
+    more = {"fingerprint": "f1", "input_name": "my data", "software": SOFTWARE, "run": {"finished": "today"}} | more
+    text = write_report(campaign, **more).read_bytes().decode("utf-8")
+    return Page(text), text
+
+
+@pytest.fixture(scope="module")
+def usual(made, tmp_path_factory):
+    """A campaign with a failed field, ignored files and dropped records, and its page."""
+    cells = [
+        made.Cell(field=made.field(f"{name}/cell{r}.csv", name, f"rep{r}"), level=level, dropped=(("x is not a number", 7),), n_locs=9000)
+        for name, level in (("ctrl", 1.0), ("EGF 10 nM", 2.0))
+        for r in range(3)
+    ]
+    broken = [(made.field(f"ctrl/broken{i}.csv", "ctrl", "rep9"), "ingest", "no column for x", "a column for x", "name it") for i in (1, 2)]
+    campaign = made.build(tmp_path_factory.mktemp("out"), cells, failures=broken, ignored=[("notes/README.md", "a text")])
+    return campaign, *report(campaign)
+
+
+def test_page_is_balanced_and_has_all_parts(usual):
+    _, page, _ = usual
+    anchors = {value for tag, name, value in page.attributes if tag == "section" and name == "id"}
+    assert anchors == {"came-in", "dropped", "pictures", "descriptors", "methods"}
+    assert {value for _, name, value in page.attributes if name == "href" and value.startswith("#")} == {f"#{a}" for a in anchors}
+
+
+def test_nothing_is_fetched_from_elsewhere(usual):
+    _, page, text = usual
+    sources = [value for _, name, value in page.attributes if name in ("src", "href", "srcset", "data", "action", "xlink:href")]
+    assert all(value.startswith(("#", "data:image/")) for value in sources)
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
+    assert not re.search(r"url\(|@import", text)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+
+
+def test_verdict_counts_what_there_is(usual):
+    campaign, page, _ = usual
+    fields = read_tables(campaign.output).fields
+    kept, found = (sum(n or 0 for n in fields[name].to_pylist()) for name in ("n_rois_kept", "n_rois"))
+    assert (
+        f"8 fields in, 6 analysed, 2 failed, 1 other file ignored. {kept} of {found} ROIs kept ({100 * kept / found:.0f} %)." in page.text
+    )
+
+
+def test_failures_stand_with_reason_and_remedy(usual):
+    _, page, _ = usual
+    assert "2 fields ctrl/broken1.csv, ctrl/broken2.csv" in page.text
+    assert "Found: no column for x" in page.text
+    assert "Wanted: a column for x" in page.text
+    assert "To mend it: name it" in page.text
+
+
+def test_drops_and_ignored_files_are_listed(usual):
+    campaign, page, _ = usual
+    assert "42 of 54,042 records" in page.text.replace("54,000", "54,042") or "42 of" in page.text
+    assert "x is not a number: 7" in page.text
+    rois = read_tables(campaign.output).rois.to_pylist()
+    n_coverage = sum(row["reason"] == "coverage" for row in rois)
+    assert re.search(rf"coverage\s*{n_coverage}\D", page.text)
+    assert "tile.min_coverage" in page.text
+    assert "notes/README.md" in page.text
+
+
+def test_numbers_are_those_of_the_tables(usual):
+    campaign, page, _ = usual
+    rows = [r for r in read_tables(campaign.output).rois.to_pylist() if r["kept"] and r["condition"] == "ctrl"]
+    means = [[r["nn_mean_nm"] for r in rows if r["replicate"] == f"rep{i}"] for i in range(3)]
+    mean = sum(sum(m) / len(m) for m in means) / 3
+    assert f"Nearest neighbour, meannm{mean:.1f} ±" in page.text.replace(" nm ", "nm") or f"{mean:.1f} ±" in page.text
+    with (campaign.output / "report" / "data" / "replicates.csv").open(newline="") as file:
+        found = [float(r["mean"]) for r in csv.DictReader(file) if r["condition"] == "ctrl" and r["descriptor"] == "nn_mean_nm"]
+    assert found == pytest.approx([sum(m) / len(m) for m in means])
+
+
+def test_curves_are_kept_as_numbers(usual, made):
+    campaign, _, _ = usual
+    with (campaign.output / "report" / "data" / "ripley.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 * len(made.RADIUS_NM)
+    assert {r["condition"] for r in rows} == {"ctrl", "EGF 10 nM"}
+
+
+def test_pictures_of_every_field(usual):
+    _, page, text = usual
+    assert page.tags.count("svg") == 6
+    assert page.tags.count("image") == 6
+    assert text.count("µm</text>") == 6
+    assert page.tags.count("img") == 6 + 2  # thumbnails; strips and curves
+    assert all(len(value) > 200 for tag, name, value in page.attributes if tag in ("img", "image") and name in ("src", "href"))
+
+
+def test_settings_software_and_run_are_there(usual):
+    campaign, page, _ = usual
+    assert re.sub(r"\s+", " ", to_toml(campaign.config)).strip() in page.text
+    assert "numpy2.4.0" in page.text
+    assert "today" in page.text
+
+
+def test_fingerprint_is_read_back(usual, tmp_path):
+    campaign, _, _ = usual
+    assert report_fingerprint(campaign.output) == "f1"
+    assert report_fingerprint(tmp_path) is None
+
+
+def test_equal_reports_are_equal_files(usual):
+    campaign, _, text = usual
+    assert report(campaign)[1] == text
+    assert sorted(p.name for p in (campaign.output / "report").iterdir()) == ["data", "index.html"]
+
+
+HOSTILE = ["<script>alert(1)</script>", "a\"b'c&d", "$\\frac{1}{0}$", "two\nlines", "bad\udcffbyte", "x\x00y\x1bz", "日本語", "</style>"]
+
+
+def test_hostile_names_stay_names(made, tmp_path):
+    cells = [made.Cell(field=made.field(f"{i}/{n}.csv", n, n, name=n, labels=((n, n),)), n_locs=5000) for i, n in enumerate(HOSTILE)]
+    failed = made.field("f/<b>.csv", HOSTILE[0], "1", name=HOSTILE[0])
+    campaign = made.build(
+        tmp_path, cells, failures=[(failed, "ingest", HOSTILE[0], HOSTILE[4], HOSTILE[5])], ignored=[(HOSTILE[4], HOSTILE[0])]
+    )
+    page, text = report(campaign, input_name=HOSTILE[0] + "\udc80", run={HOSTILE[0]: [HOSTILE[4]]}, software={HOSTILE[0]: HOSTILE[1]})
+    assert "script" not in page.tags
+    assert text.count("<style>") == text.count("</style>") == 1
+    for name in ("<script>alert(1)</script>", "a\"b'c&d", "$\\frac{1}{0}$", "bad\\xffbyte", "日本語"):
+        assert name in page.text
+    assert "\x00" not in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        {"empty": True},
+        {"n_locs": 0},
+        {"precise": False},
+        {"undefined": True},
+        {"channels": (0, 1, 2), "n_locs": 6000},
+        {"side_um": 4.0, "n_locs": 300},
+    ],
+    ids=["no cell", "no locs", "no precision", "undefined", "three channels", "smaller than a ROI"],
+)
+def test_unusual_fields(made, tmp_path, look):
+    campaign = made.build(tmp_path, [made.Cell(field=made.field("a.csv", "only", "r1"), **look)])
+    page, _ = report(campaign)
+    assert "1 field in, 1 analysed, 0 failed." in page.text
+    n_channels = len(look.get("channels", (0,)))
+    assert page.tags.count("svg") == (0 if look.get("n_locs") == 0 else n_channels)
+    if "nothing to describe" not in page.text:
+        assert page.tags.count("img") == 1 + 2 * n_channels - (1 if False else 0)
+    if look.get("undefined"):
+        assert "nan" not in page.text.lower()
+
+
+def test_all_fields_failed(made, tmp_path):
+    page, _ = report(made.failing(made.study(tmp_path, n_locs=300)))
+    assert "6 fields in, 0 analysed, 6 failed. No ROI found." in page.text
+    assert "nothing to describe" in page.text
+
+
+def test_no_field_at_all(made, tmp_path):
+    page, _ = report(made.build(tmp_path, []), software={}, run={})
+    assert "0 fields in" in page.text
+
+
+def test_twelve_conditions_and_many_fields_show_some_of_each(made, tmp_path):
+    campaign = made.study(tmp_path, conditions=[f"c{i}" for i in range(12)], replicates=3, n_locs=400, side_um=7.0)
+    page, text = report(campaign)
+    assert page.tags.count("svg") == 24
+    assert "24 of 36 fields, spread evenly" in page.text
+    assert all(f"c{i} · rep" in page.text for i in range(12))
+    assert len(text) < 2_000_000

@@ -1,0 +1,101 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smlmbatch.analyse.tables import DESCRIPTORS
+from smlmbatch.config import config_from_dict
+from smlmbatch.report.wording import NONE, length, mean_and_sd, methods, number, percent, roi_hint, titles, warnings_of
+
+
+@given(st.floats(min_value=1e-5, max_value=1e9))
+def test_numbers_are_true_to_three_digits(value):
+    shown = float(number(value).replace(",", ""))
+    assert shown == pytest.approx(value, rel=0.005, abs=1e-6)
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_no_number_is_a_dash(value):
+    assert number(value) == NONE
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "shown"),
+    [
+        (123.456, 12.3, ("123", "12")),
+        (1234.5, 88.0, ("1,234", "88")),
+        (0.01234, 0.00123, ("0.0123", "0.0012")),
+        (5.0, 0.0, ("5.00", "0.00")),
+        (3.2, math.nan, ("3.20", NONE)),
+        (math.nan, math.nan, (NONE, NONE)),
+    ],
+)
+def test_mean_is_rounded_as_its_spread(mean, sd, shown):
+    assert mean_and_sd(mean, sd) == shown
+
+
+def test_small_shares_are_not_nothing():
+    assert [percent(n, 10_000).replace("\u202f", "") for n in (0, 1, 50, 5000, 10_000)] == ["0%", "<0.1%", "0.5%", "50%", "100%"]
+    assert percent(0, 0).startswith("0")
+
+
+def test_lengths():
+    assert [length(v).replace("\u202f", " ") for v in (50.0, 1000.0, 2500.0)] == ["50 nm", "1 µm", "2.5 µm"]
+
+
+def test_every_descriptor_has_a_title_or_is_left_out_on_purpose():
+    assert set(DESCRIPTORS) - set(titles(DESCRIPTORS)) == {"ripley_n"}
+
+
+ROW = {
+    "n": 1000,
+    "n_read": 1000,
+    "n_dropped": 0,
+    "extent_x_um": 40.0,
+    "extent_y_um": 40.0,
+    "precision_median_nm": 12.0,
+    "n_rois": 40,
+    "n_rois_kept": 30,
+    "warnings": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, None),
+        ({"n": 0, "extent_x_um": None, "n_rois": 0, "n_rois_kept": 0}, "no locs"),
+        ({"extent_x_um": 4000.0}, "above 500 µm"),
+        ({"extent_x_um": 0.4, "extent_y_um": 0.4}, "below 2 µm"),
+        ({"precision_median_nm": 0.1}, "below 0.5 nm"),
+        ({"precision_median_nm": 110.0}, "above 60 nm"),
+        ({"precision_median_nm": None}, None),
+        ({"n_rois": 0, "n_rois_kept": 0}, "no cell"),
+        ({"n_rois_kept": 0}, "no ROI kept"),
+        ({"n_rois_kept": 3}, "few ROIs"),
+        ({"n_dropped": 100, "n_read": 1100}, "records dropped"),
+        ({"warnings": [("no frames", 1)]}, "no frames"),
+        ({"warnings": [("far out", 7)]}, "far out (7)"),
+        ({"n": None, "n_read": None, "n_rois": None, "n_rois_kept": None, "n_dropped": None, "warnings": None}, None),
+    ],
+)
+def test_warnings(change, said):
+    found = warnings_of(ROW | change)
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
+
+
+def test_hints_name_a_setting_that_exists():
+    assert "tile.min_coverage" in roi_hint("coverage")
+    assert "tile.min_locs" in roi_hint("too few locs")
+    assert roi_hint("full moon") == ""
+
+
+def test_methods_follow_the_settings():
+    config = config_from_dict({"measure": {"dbscan_eps_nm": 33.0, "dbscan_min_locs": 7}, "tile": {"roi_nm": 2000.0, "outline": "field"}})
+    text = " ".join(methods(config, software={"smlmbatch": "9.8"})).replace("\u202f", " ")
+    assert "ε = 33 nm, at least 7 locs" in text
+    assert "up to 500 nm" in text  # a quarter of the side
+    assert "smlmbatch 9.8" in text
+    assert "The whole field was taken as the cell" in text
