@@ -6,8 +6,6 @@ Nothing that is not a result is in them: no clock, no host, no attempt. A value 
 ROI) or is undefined (a cluster's area where there is no cluster) is null; the column `kept` tells the two apart.
 """
 
-import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import reduce
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from smlmbatch.store.arrays import UnitReader
 from smlmbatch.store.schema import SCHEMA
+from smlmbatch.store.units import appears_whole
 from smlmbatch.work import Campaign, FieldResult
 
 if TYPE_CHECKING:
@@ -108,7 +107,6 @@ def write_tables(campaign: Campaign, *, fingerprint: str) -> None:
         a unit is damaged
     """
     folder = campaign.output / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         fields = stack.enter_context(_writer(folder / "fields.parquet", _field_schema(campaign), fingerprint))
         rois = stack.enter_context(_writer(folder / "rois.parquet", _roi_schema(), fingerprint))
@@ -355,19 +353,11 @@ class _RowGroups:
 
 @contextmanager
 def _writer(path: Path, schema: "pa.Schema", fingerprint: str) -> Iterator[_RowGroups]:
-    """A Parquet file that appears whole: written under a temporary name beside it, then renamed."""
+    """A Parquet file that appears whole or not at all."""
     import pyarrow.parquet as pq
 
     schema = schema.with_metadata({_FINGERPRINT: fingerprint.encode()})
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("wb") as file:
-            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-                groups = _RowGroups(writer, schema)
-                yield groups
-                groups.flush()
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with appears_whole(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        groups = _RowGroups(writer, schema)
+        yield groups
+        groups.flush()

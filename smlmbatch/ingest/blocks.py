@@ -2,8 +2,8 @@
 
 Arrow's own streaming reader reads ahead without bound and can't say which record is which; with own blocks the
 memory is bounded and `row` is exact. A block is first parsed with explicit types. If a cell of a needed column
-is no number (or quotes don't pair up), that block alone is parsed again as text, the bad records are found with
-one regular expression per column, and the rest is converted: the same parser, so the same numbers.
+is no number, that block alone is parsed again as text, the bad records are found with one regular expression
+per column, and the rest is converted: the same parser, so the same numbers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from smlmbatch.ingest.heads import TextHead
 from smlmbatch.ingest.source import Malformed, RawBlock, TextColumn
 
 BLOCK_BYTES = 4 << 20
-TEXT = pa.dictionary(pa.int32(), pa.binary())
+TEXT = pa.dictionary(pa.int32(), pa.string())
 # What Arrow's parser takes for a number, with blanks or quotes around it.
 _NUMBER = r"""^[ \t"]*[+-]?(?i:\d+\.?\d*(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|inf|infinity|nan)[ \t"]*$"""
 _BadRows = dict[int, str]  # record within the block → what is wrong with it
@@ -66,7 +66,7 @@ def _aligned(table: TextTable, size: int) -> Iterator[bytes | memoryview]:
             filled = kept + got
             end = buffer.rfind(table.head.newline, 0, filled) + 1
             if end:
-                yield _without_quotes(table, memoryview(buffer)[:end])
+                yield _plain(table, memoryview(buffer)[:end])
             elif filled == size:
                 raise InputError(
                     table.path, f"a line is longer than {size >> 20} MiB", "a table, one record per line", "export the table again"
@@ -74,33 +74,38 @@ def _aligned(table: TextTable, size: int) -> Iterator[bytes | memoryview]:
             buffer[: filled - end] = buffer[end:filled]
             kept = filled - end
     if kept:
-        yield _without_quotes(table, memoryview(buffer)[:kept])
+        yield _plain(table, memoryview(buffer)[:kept])
 
 
-def _without_quotes(table: TextTable, block: memoryview) -> bytes | memoryview:
+def _plain(table: TextTable, block: memoryview) -> bytes | memoryview:
+    """The block as valid UTF-8 (Arrow gives up on a bad record that is not), without the quotes of a damaged table."""
+    if np.frombuffer(block, np.uint8).max() >= 128:
+        block = memoryview(bytes(block).decode(table.head.encoding, "replace").encode())
     return bytes(block).replace(b'"', b"") if table.head.damaged else block
 
 
 def _parse(table: TextTable, block: bytes | memoryview) -> tuple[RawBlock, _BadRows]:
-    quoted = bool((np.frombuffer(block, np.uint8) == ord('"')).any())
+    quote: str | bool = False
+    if (np.frombuffer(block, np.uint8) == ord('"')).any():
+        quote, block = '"', _with_paired_quotes(block)
     bad: _BadRows = {}
     try:
-        parsed = _read(table, block, bad, types=table.types, quote='"' if quoted else False)
-        trusted = not quoted or len(parsed) + len(bad) == _count_lines(block)
+        parsed = _read(table, block, bad, types=table.types, quote=quote)
     except pa.ArrowInvalid:
-        trusted = False
-    if not trusted:
         bad = {}
-        parsed = _read_exactly(table, block, bad, quote='"' if quoted else False)
+        parsed = _read_exactly(table, block, bad, quote=quote)
     n_records = len(parsed) + len(bad)
     index = np.setdiff1d(np.arange(n_records), np.fromiter(bad, np.int64, len(bad)), assume_unique=True) if bad else None
-    columns = {f"{i}": _values(parsed.column(f"{i}"), table.head.encoding) for i in table.types}
+    columns = {f"{i}": _values(parsed.column(f"{i}")) for i in table.types}
     return RawBlock(n_records=n_records, columns=columns, index=index), bad
 
 
-def _count_lines(block: bytes | memoryview) -> int:
-    """Lines that are not blank; a line ends with LF, CR or both."""
-    return len([line for line in bytes(block).splitlines() if line])
+def _with_paired_quotes(block: bytes | memoryview) -> bytes | memoryview:
+    """The block with every line whose quotes don't pair up made one bad cell: an open quote swallows the lines after it."""
+    lines = bytes(block).splitlines()
+    if not any(line.count(b'"') % 2 for line in lines):
+        return block
+    return b"\n".join(line if line.count(b'"') % 2 == 0 else b"?" for line in lines)
 
 
 def _read(table: TextTable, block: bytes | memoryview, bad: _BadRows, *, types: Mapping[int, pa.DataType], quote: str | bool) -> pa.Table:
@@ -127,8 +132,8 @@ def _read(table: TextTable, block: bytes | memoryview, bad: _BadRows, *, types: 
 
 def _read_exactly(table: TextTable, block: bytes | memoryview, bad: _BadRows, *, quote: str | bool) -> pa.Table:
     """Parse as text, find the records with a cell that is no number, convert the others."""
-    text_types = {i: pa.binary() for i in table.types}
-    text = _read_lines(table, block, bad, types=text_types, quote=quote)
+    text_types = {i: pa.string() for i in table.types}
+    text = _read(table, block, bad, types=text_types, quote=quote)
     present = np.setdiff1d(np.arange(len(text) + len(bad)), np.fromiter(bad, np.int64, len(bad)), assume_unique=True)
     good = np.ones(len(text), dtype=np.bool_)
     for i, kind in table.types.items():
@@ -137,27 +142,11 @@ def _read_exactly(table: TextTable, block: bytes | memoryview, bad: _BadRows, *,
         cells = _with_point(text.column(f"{i}"), table.head.decimal)
         is_bad = pc.fill_null(pc.invert(pc.match_substring_regex(cells, _NUMBER)), False).to_numpy(zero_copy_only=False)
         for k in np.flatnonzero(is_bad & good):
-            cell = cells[int(k)].as_py().decode("utf-8", "replace")[:40]
-            bad[int(present[k])] = f"column {table.head.names[i] or i} holds {cell!r}, no number"
+            bad[int(present[k])] = f"column {table.head.names[i] or i} holds {cells[int(k)].as_py()[:40]!r}, no number"
         good &= ~is_bad
     kept = text.filter(pa.array(good))
     converted = {f"{i}": _converted(kept.column(f"{i}"), kind, table.head.decimal) for i, kind in table.types.items()}
     return pa.table(converted)
-
-
-def _read_lines(
-    table: TextTable, block: bytes | memoryview, bad: _BadRows, *, types: Mapping[int, pa.DataType], quote: str | bool
-) -> pa.Table:
-    """As `_read`; where quotes don't pair up and swallow line ends, a second time with quotes as plain characters."""
-    try:
-        text = _read(table, block, bad, types=types, quote=quote)
-        if quote is False or len(text) + len(bad) == _count_lines(block):
-            return text
-    except pa.ArrowInvalid:
-        if quote is False:
-            raise
-    bad.clear()
-    return _read(table, block, bad, types=types, quote=False)
 
 
 def _with_point(cells: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
@@ -170,11 +159,11 @@ def _with_point(cells: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
 def _converted(cells: pa.ChunkedArray, kind: pa.DataType, decimal: str) -> pa.ChunkedArray:
     if kind == TEXT:
         return cells.dictionary_encode()
-    text = pc.utf8_trim(pc.cast(_with_point(cells, decimal), pa.string()), ' \t"')
+    text = pc.utf8_trim(_with_point(cells, decimal), ' \t"')
     return pc.cast(pc.replace_substring_regex(text, r"^\+", ""), kind)
 
 
-def _values(column: pa.ChunkedArray, encoding: str) -> NDArray[np.generic] | TextColumn:
+def _values(column: pa.ChunkedArray) -> NDArray[np.generic] | TextColumn:
     """A column as NumPy has it: missing cells are NaN, words are codes."""
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if isinstance(array, pa.ChunkedArray):
@@ -182,5 +171,4 @@ def _values(column: pa.ChunkedArray, encoding: str) -> NDArray[np.generic] | Tex
     if not pa.types.is_dictionary(array.type):
         return np.asarray(array.to_numpy(zero_copy_only=False))
     codes = pc.fill_null(array.indices, -1).to_numpy(zero_copy_only=False)
-    names = tuple(word.decode(encoding, "replace").strip() for word in array.dictionary.to_pylist())
-    return TextColumn(codes.astype(np.int32), names)
+    return TextColumn(codes.astype(np.int32), tuple(word.strip() for word in array.dictionary.to_pylist()))

@@ -281,11 +281,12 @@ def _small_number(word: str) -> int | None:
 
 
 def channel_counts(tally: Tally) -> tuple[list[int], list[int], list[str]]:
-    """Channel numbers that occur, locs of each, and their names ([] where the source gives numbers or nothing)."""
+    """Channel numbers that occur, locs of each, and their names ("channel 0" where the source gives a number or nothing)."""
     table, names = channel_numbers(tally)
     per_number = np.zeros(256, dtype=np.int64)
     np.add.at(per_number, table, tally.per_code)
     if not per_number.any():
         per_number[0] = tally.n
     channels = [int(number) for number in np.flatnonzero(per_number)]
-    return channels, [int(per_number[number]) for number in channels], [names[number] for number in channels] if names else []
+    counts = [int(per_number[number]) for number in channels]
+    return channels, counts, [names[number] if names else f"channel {number}" for number in channels]

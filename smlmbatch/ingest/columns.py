@@ -34,10 +34,16 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What the user says about a file: reader, map and pixel size; empty values say nothing."""
+    """What the user says about a file: reader, map and pixel size; empty values say nothing.
+
+    Attributes
+    ----------
+    map_wins : the map was given for this very file; a map for all files is for those that no other reader takes
+    """
 
     format: str = ""
     map: str = ""
+    map_wins: bool = False
     pixel_size_nm: float = 0.0
 
 
@@ -57,6 +63,7 @@ def overrides_of(field: Field, config: IngestConfig) -> Overrides:
     return Overrides(
         format=field.format or config.format,
         map=field.map or config.map,
+        map_wins=bool(field.map),
         pixel_size_nm=field.pixel_size_nm or config.pixel_size_nm,
     )
 

@@ -18,6 +18,7 @@ _POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _SEPARATOR_LINE = re.compile(r"sep=(.)")
 _SAMPLED = 50  # records looked at
+_LINES = 300  # lines among which the header must be: comments may come before it
 _CONTROL = bytes([*range(7), 8, *range(14, 27), *range(28, 32)])
 UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
@@ -107,7 +108,7 @@ def _encoding(head: bytes) -> str:
 
 
 def _lines(head: bytes, start: int, encoding: str) -> list[tuple[str, int]]:
-    """Non-blank lines and the byte after each; the last one is left out where the head may have cut it."""
+    """The first non-blank lines and the byte after each; the last one is left out where the head may have cut it."""
     lines, at = [], start
     pieces = head[start:].splitlines(keepends=True)
     whole = len(head) < HEAD_BYTES
@@ -116,6 +117,8 @@ def _lines(head: bytes, start: int, encoding: str) -> list[tuple[str, int]]:
         text = piece.decode(encoding, "replace").rstrip("\r\n")
         if text.strip():
             lines.append((text, at))
+        if len(lines) == _LINES:
+            break
     return lines
 
 

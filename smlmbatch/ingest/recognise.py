@@ -203,14 +203,14 @@ def _of_text(head: TextHead, suffix: str, overrides: Overrides) -> Recognition:
         if suffix in TABLE_SUFFIXES and head.names and not head.sample and len(head.names) > 1:
             return _unreadable(f"a table without a record; found the columns {', '.join(head.names[:20])}", _AGAIN)
         return _ignored("text without a table of numbers")
-    if overrides.map and head.names:
+    if overrides.map_wins and head.names:
+        return _field("table")
+    if not vendor and not head.commented and has_suffixed_xy(head.names):
+        return _field("thunderstorm")
+    if head.names and (overrides.map or (not vendor and {"x_nm", "y_nm"} <= set(head.names))):
         return _field("table")
     if vendor:
         return _unreadable(f"this is {vendor}, which isn't read yet", _EXPORT)
-    if not head.commented and has_suffixed_xy(head.names):
-        return _field("thunderstorm")
-    if {"x_nm", "y_nm"} <= set(head.names):
-        return _field("table")
     if not head.names:
         return _unreadable("a table without a header line", "add a first line that names the columns, e.g. frame,x_nm,y_nm")
     found = ", ".join(head.names[:20])

@@ -167,6 +167,8 @@ def _scan_sheet(sheet: Path, input_path: Path, exclude: Path | None, config: Con
         if field.path in fields:
             raise InputError(sheet, f"{field.path} is named twice", "each file once", "delete one of the rows")
         fields[field.path] = field
+    if not fields:
+        raise InputError(sheet, "the sample sheet has no rows", "one row per localisation file", "name the files in it, or delete it")
     return Scan(root, tuple(fields[path] for path in sorted(fields)), _not_named(sheet, input_path, exclude, fields))
 
 

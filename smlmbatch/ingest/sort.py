@@ -204,12 +204,11 @@ def _sorted_file(file: _File, keys: _Keys, low: int, high: int, limit_rows: int)
     else:
         width = -(-(high - low) // _BINS)
         counts = _histogram(file, keys, low, width, -(-(high - low) // width))
-        first_bins = _cut(counts, max(limit_rows, -(-n // (_MAX_BUCKETS // 2))))
-        buckets = _distribute(file, keys, low, width, first_bins)
+        cuts = _cut(counts, max(limit_rows, -(-n // (_MAX_BUCKETS // 2))))
+        buckets = _distribute(file, keys, low, width, [first for first, _ in cuts])
         file.path.unlink()
-        bounds = [low + int(bin_) * width for bin_ in first_bins] + [high]
-        for bucket, start, stop in zip(buckets, bounds[:-1], bounds[1:], strict=True):
-            yield from _sorted_file(bucket, keys, start, stop, limit_rows)
+        for bucket, (first, last) in zip(buckets, cuts, strict=True):
+            yield from _sorted_file(bucket, keys, low + first * width, min(high, low + (last + 1) * width), limit_rows)
 
 
 def _histogram(file: _File, keys: _Keys, low: int, width: int, n_bins: int) -> NDArray[np.int64]:
@@ -219,15 +218,17 @@ def _histogram(file: _File, keys: _Keys, low: int, width: int, n_bins: int) -> N
     return counts
 
 
-def _cut(counts: NDArray[np.int64], target: int) -> list[int]:
-    """First bins of consecutive buckets of up to `target` records each (one bin at least); fewer than 2 n / target + 1."""
-    first_bins, held = [0], 0
-    for bin_ in np.flatnonzero(counts):
-        if held and held + int(counts[bin_]) > target:
-            first_bins.append(int(bin_))
+def _cut(counts: NDArray[np.int64], target: int) -> list[tuple[int, int]]:
+    """First and last bin of buckets of up to `target` records each (one bin at least); at most 2 n / target + 1 buckets."""
+    cuts: list[tuple[int, int]] = []
+    held = 0
+    for bin_ in np.flatnonzero(counts).tolist():
+        if not cuts or held + int(counts[bin_]) > target:
+            cuts.append((bin_, bin_))
             held = 0
+        cuts[-1] = cuts[-1][0], bin_
         held += int(counts[bin_])
-    return first_bins
+    return cuts
 
 
 def _distribute(file: _File, keys: _Keys, low: int, width: int, first_bins: list[int]) -> list[_File]:

@@ -32,7 +32,7 @@ class FileReport:
     extent_nm : ((x low, y low), (x high, y high)), absolute
     precision_median_nm : to within 0.4 % (ingest stores the exact one)
     frame_extent : first and last frame, counted from 0
-    n_per_channel : channel number or name → locs
+    n_per_channel : channel name → locs
     warnings : sentences for people
     """
 
@@ -65,7 +65,7 @@ class FileReport:
         if self.precision_median_nm:
             parts.append(f"median precision {self.precision_median_nm:.3g} nm")
         if len(self.n_per_channel) > 1:
-            parts.append("channels " + ", ".join(f"{name}: {n}" for name, n in self.n_per_channel.items()))
+            parts.append(", ".join(f"{name}: {n}" for name, n in self.n_per_channel.items()))
         parts.append("columns " + ", ".join(f"{quantity} = {column}" for quantity, column in self.columns.items()))
         return "; ".join(parts)
 
@@ -121,7 +121,7 @@ def validate_file(path: Path, *, field: Field, config: Config) -> FileReport:
     for _ in clean_batches(source, tally):
         pass
     base = frame_base(source, tally)
-    channels, counts, names = channel_counts(tally)
+    _, counts, names = channel_counts(tally)
     has_frames = tally.frame.pair() is not None
     return FileReport(
         path=str(path),
@@ -137,7 +137,7 @@ def validate_file(path: Path, *, field: Field, config: Config) -> FileReport:
         z_extent_nm=(tally.z_nm.low, tally.z_nm.high) if tally.dims == 3 else None,
         precision_median_nm=tally.precision.estimate(),
         frame_extent=(int(tally.frame.low) - base, int(tally.frame.high) - base) if has_frames else None,
-        n_per_channel=dict(zip(names or map(str, channels), counts, strict=True)),
+        n_per_channel=dict(zip(names, counts, strict=True)),
         warnings=tuple(_warnings(source, tally)),
     )
 

@@ -53,7 +53,7 @@ class View:
 
 def choose_view(ingest: UnitReader, tile: UnitReader, *, size_px: int) -> View:
     """The view of a field, its longer side `size_px` pixels: all locs but strays, and every cell and ROI."""
-    low, high = np.array(ingest.attrs["extent_nm"], dtype=np.float64)
+    low, high = _extent(ingest)
     shown_low, shown_high = _crowded_box(ingest)
     for corner, reach in ((tile.read("roi_origin_nm"), tile.attrs["roi_nm"]), (tile.read("outline_nm"), 0.0)):
         if len(corner):
@@ -66,9 +66,15 @@ def choose_view(ingest: UnitReader, tile: UnitReader, *, size_px: int) -> View:
     return View(float(shown_low[0]), float(shown_low[1]), float(width), float(height), float(max(width, height)) / size_px, cropped)
 
 
+def _extent(ingest: UnitReader) -> NDArray[np.float64]:
+    """Lower and upper corner of all locs, relative to the field's origin (the attribute is absolute)."""
+    corners: NDArray[np.float64] = np.array(ingest.attrs["extent_nm"], dtype=np.float64) - np.array(ingest.attrs["origin_nm"])
+    return corners
+
+
 def _crowded_box(ingest: UnitReader) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where locs lie but for strays, to a tile; read off the spatial index. The extent where that is as good."""
-    low, high = np.array(ingest.attrs["extent_nm"], dtype=np.float64)
+    low, high = _extent(ingest)
     per_tile = np.diff(ingest.read("tile_start")).reshape(ingest.attrs["tile_grid"])
     rows, columns = _crowded(per_tile.sum(axis=1)), _crowded(per_tile.sum(axis=0))
     first = np.array([columns.start, rows.start]) * ingest.attrs["tile_nm"]

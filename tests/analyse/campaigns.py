@@ -143,7 +143,7 @@ def _write_ingest(path: Path, cell: Cell, rng: np.random.Generator) -> tuple[np.
             "origin_nm": list(ORIGIN_NM),
             "tile_nm": tile_nm,
             "tile_grid": [n_tiles, n_tiles],
-            "extent_nm": [[0.0, 0.0], [cell.side_um * 1000.0] * 2] if n else None,
+            "extent_nm": [list(ORIGIN_NM), [corner + cell.side_um * 1000.0 for corner in ORIGIN_NM]] if n else None,
             "z_extent_nm": None,
             "frame_extent": [0, 9999],
             "precision_median_nm": 10.4 if cell.precise else None,

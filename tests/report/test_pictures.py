@@ -69,7 +69,7 @@ def test_stray_locs_do_not_shrink_the_cell(tmp_path, made):
         out.write("row", order)
         out.write("tile_start", np.searchsorted(tile_number[order], np.arange(100**2 + 1)))
         extent = [[2000.0, 2000.0], [99_000.0, 99_500.0]]
-        out.attrs = {"extent_nm": extent, "tile_grid": [100, 100], "tile_nm": 1000.0, "channels": [0]}
+        out.attrs = {"origin_nm": [0.0, 0.0], "extent_nm": extent, "tile_grid": [100, 100], "tile_nm": 1000.0, "channels": [0]}
     made.build(tmp_path, [made.Cell(field=made.field("a.csv", "c", "r"), side_um=12, empty=True)])
     (path,) = (tmp_path / "store").rglob("tile-*")
     with UnitReader(tmp_path / "u") as ingest, UnitReader(path) as tile:

@@ -1,0 +1,199 @@
+"""Picasso, SMAP and Parquet files, and their traps."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from smlmbatch.errors import InputError
+
+PICASSO = [
+    ("frame", "u4"),
+    ("x", "f4"),
+    ("y", "f4"),
+    ("photons", "f4"),
+    ("sx", "f4"),
+    ("sy", "f4"),
+    ("bg", "f4"),
+    ("lpx", "f4"),
+    ("lpy", "f4"),
+    ("z", "f4"),
+    ("d_zcalib", "f4"),
+    ("group", "i4"),
+]
+
+
+def locs(n=5, without=(), **values):
+    records = np.zeros(n, dtype=[(name, kind) for name, kind in PICASSO if name not in without])
+    defaults = {"frame": np.arange(n), "x": np.arange(n) * 2.5, "y": np.arange(n) * 1.25, "lpx": 0.05, "lpy": 0.07, "sx": 1.0, "sy": 1.5}
+    for name, value in (defaults | {"z": np.arange(n) * 10.0 - 7, "d_zcalib": 3.0, "group": 4} | values).items():
+        if name in records.dtype.names:
+            records[name] = value
+    return records
+
+
+def test_picasso_pixels_become_nanometres(ingest, picasso):
+    found = ingest(picasso(locs(), yaml="Pixelsize: 130\n---\nBox: 9\n---\nPixelsize: 117\n"))
+    got = found.by_row()
+    np.testing.assert_allclose(got["x_nm"], (np.arange(5) * 2.5 + 0.5) * 117, atol=1e-4)
+    np.testing.assert_allclose(got["y_nm"], (np.arange(5) * 1.25 + 0.5) * 117, atol=1e-4)
+    np.testing.assert_allclose(got["precision_nm"], 0.06 * 117, rtol=1e-6)
+    np.testing.assert_allclose(got["psf_nm"], 1.25 * 117)
+    np.testing.assert_array_equal(got["z_nm"], np.arange(5) * 10.0 - 7)
+    assert got["frame"].tolist() == [0, 1, 2, 3, 4]
+    assert got["group"].tolist() == [4] * 5
+    attrs = found.attrs
+    assert (attrs["format"], attrs["pixel_size_nm"], attrs["pixel_offset_px"], attrs["frame_base"]) == ("picasso", 117, 0.5, 0)
+    assert "precision_z_nm" not in found.arrays  # d_zcalib is no precision
+    assert attrs["columns"]["precision_nm"] == "lpx, lpy"
+
+
+def test_picasso_axial_precision_is_in_nanometres(ingest, picasso):
+    records = np.zeros(3, dtype=[("frame", "f8"), ("x", "f8"), ("y", "f8"), ("z", "f8"), ("lpx", "f8"), ("lpy", "f8"), ("lpz", "f8")])
+    records["z"], records["lpz"], records["lpx"], records["lpy"] = 5, 20, 0.1, 0.1
+    assert ingest(picasso(records)).precision_z_nm.tolist() == [20, 20, 20]
+
+
+@pytest.mark.parametrize(
+    "yaml", [None, "Box: 7\n", "Pixelsize: null\n", "a: [1,\n", "Pixelsize: big\n", "Pixelsize: -1\n", "- 1\n- 2\n", ""]
+)
+def test_picasso_without_a_pixel_size(ingest, picasso, yaml):
+    path = picasso(locs(), yaml)
+    with pytest.raises(InputError, match=r"field_locs\.yaml") as caught:
+        ingest(path)
+    assert "pixel_size_nm" in caught.value.mend
+    assert ingest(path, pixel_size_nm=100).attrs["pixel_size_nm"] == 100
+    assert ingest(path, config={"pixel_size_nm": 100.0}).attrs["extent_nm"][0] == [50, 50]
+
+
+def test_picasso_sheet_wins_over_the_sidecar(ingest, picasso):
+    assert ingest(picasso(locs()), pixel_size_nm=100).attrs["pixel_size_nm"] == 100
+
+
+def test_picasso_yaml_runs_no_code(ingest, picasso, tmp_path):
+    with pytest.raises(InputError, match="is not YAML"):
+        ingest(picasso(locs(), f"Pixelsize: !!python/object/apply:os.system ['touch {tmp_path}/ran']\n"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_picasso_molecule_map_is_refused(ingest, picasso):
+    """Averaged molecules have no whole frames: they are no localisations."""
+    records = np.zeros(20, dtype=[("frame", "f4"), ("x", "f4"), ("y", "f4"), ("lpx", "f4"), ("lpy", "f4")])
+    records["frame"] = 8009.4
+    with pytest.raises(InputError, match=r"20 of 20 records are malformed; record 0 .*frame is not a whole number"):
+        ingest(picasso(records))
+
+
+def test_picasso_bad_values(ingest, picasso):
+    found = ingest(picasso(locs(x=[1, np.nan, np.inf, 3, 4], lpx=[0, 1, 1, 0.1, 0.1], lpy=[0, 1, 1, 0.1, 0.1])))
+    assert found.attrs["dropped"] == {"coordinate not finite": 2}
+    assert found.attrs["warnings"] == {"precision not a positive number": 1}
+    assert found.by_row()["row"].tolist() == [0, 3, 4]
+
+
+@pytest.mark.parametrize("n_kept", [10, 400, 3000])
+def test_picasso_cut_off(ingest, picasso, n_kept):
+    path = picasso(locs(2000))
+    path.write_bytes(path.read_bytes()[:n_kept])
+    with pytest.raises(InputError, match=r"cut off|binary"):
+        ingest(path)
+    with pytest.raises(InputError, match="cut off"):
+        ingest(path, format="picasso")
+
+
+def test_picasso_without_locs(ingest, picasso):
+    with pytest.raises(InputError, match="no localisations"):
+        ingest(picasso(locs(0)))
+    with pytest.raises(InputError, match="no columns for x and y"):
+        ingest(picasso(locs(without=["x"])), format="picasso")
+
+
+def test_compressed_and_chunked(ingest, tmp_path):
+    import h5py
+
+    records = locs(150_000)
+    with h5py.File(tmp_path / "f.hdf5", "w") as file:
+        file.create_dataset("locs", data=records, chunks=(7_001,), compression="gzip")
+    (tmp_path / "f.yaml").write_text("Pixelsize: 100")
+    got = ingest(tmp_path / "f.hdf5").by_row()
+    np.testing.assert_array_equal(got["frame"], records["frame"])
+
+
+# ---- SMAP
+
+
+def test_smap(ingest, smap):
+    n = 40
+    z = np.linspace(-200, 300, n)
+    z[:12] = -500
+    columns = {
+        "xnm": np.arange(n) * 9.0 + 100,
+        "ynm": np.arange(n) * 5.0,
+        "znm": z,
+        "frame": np.arange(n) + 1.0,
+        "phot": 900.0 + np.arange(n),
+    }
+    found = ingest(smap(**columns, locprecnm=np.full(n, 8.0), channel=np.arange(n) % 3, PSFxnm=np.full(n, 120), empty=["groupindex"]))
+    got = found.by_row()
+    np.testing.assert_array_equal(got["x_nm"], columns["xnm"])
+    np.testing.assert_array_equal(got["frame"], np.arange(n))
+    np.testing.assert_array_equal(got["z_nm"], z.astype("f4"))
+    assert got["psf_nm"].tolist() == [120] * n
+    assert "group" not in got
+    assert found.attrs["warnings"] == {"z at the limit of the fit": 12}
+    assert (found.attrs["channels"], found.attrs["n_per_channel"]) == ([0, 1, 2], [14, 13, 13])
+    assert (found.attrs["format"], found.attrs["frame_base"], found.attrs["dims"]) == ("smap", 1, 3)
+
+
+def test_smap_columns_of_different_lengths(ingest, smap):
+    with pytest.raises(InputError, match="frame has 2 entries, xnm has 3"):
+        ingest(smap(xnm=[1, 2, 3], ynm=[1, 2, 3], frame=[1, 2]))
+
+
+def test_smap_empty(ingest, smap):
+    with pytest.raises(InputError, match="no columns for x and y"):
+        ingest(smap(empty=["xnm", "ynm", "frame"]))
+
+
+# ---- Parquet
+
+
+def test_parquet_by_map(ingest, tmp_path):
+    table = pa.table(
+        {
+            "X": pa.array([1.5, 2.5, None, 4.5], pa.float32()),
+            "Y": pa.array([1, 2, 3, 4], pa.int16()),
+            "C": pa.array(["b", "a", "b", "b"]).dictionary_encode(),
+            "t": pa.array([1, 2, 3, 4], pa.uint64()),
+        }
+    )
+    pq.write_table(table, tmp_path / "f.parquet", row_group_size=2)
+    found = ingest(tmp_path / "f.parquet", map="x=X,y=Y,channel=C,frame=t,unit=um,frame_base=1")
+    got = found.by_row()
+    assert got["x_nm"].tolist() == [1500, 2500, 4500]
+    assert got["channel"].tolist() == [1, 0, 1]
+    assert got["frame"].tolist() == [0, 1, 3]
+    assert got["row"].tolist() == [0, 1, 3]
+    assert found.attrs["channel_names"] == ["a", "b"]
+    assert found.attrs["dropped"] == {"coordinate not finite": 1}
+
+
+def test_parquet_of_our_own_names(ingest, tmp_path):
+    pq.write_table(pa.table({"x_nm": [1.0, 2.0], "y_nm": [3.0, 4.0], "channel": [0.0, 3.0]}), tmp_path / "f.parquet")
+    found = ingest(tmp_path / "f.parquet")
+    assert found.by_row()["channel"].tolist() == [0, 3]
+    assert found.attrs["channel_names"] == ["channel 0", "channel 3"]
+
+
+def test_parquet_words_for_x(ingest, tmp_path):
+    pq.write_table(pa.table({"X": ["1", "2"], "Y": [3.0, 4.0]}), tmp_path / "f.parquet")
+    with pytest.raises(InputError, match="column X holds string, no numbers"):
+        ingest(tmp_path / "f.parquet", map="x=X,y=Y,unit=nm")
+
+
+def test_parquet_cut_off(ingest, tmp_path):
+    path = tmp_path / "f.parquet"
+    pq.write_table(pa.table({"x_nm": np.arange(1000.0), "y_nm": np.arange(1000.0)}), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"cut off|can't be read"):
+        ingest(path)

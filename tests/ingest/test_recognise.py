@@ -1,0 +1,105 @@
+"""Field, companion or unreadable: by content, not by name."""
+
+import h5py
+import numpy as np
+import pytest
+
+from smlmbatch.ingest.columns import Overrides
+from smlmbatch.ingest.recognise import recognise
+
+TS = '"id","frame","x [nm]","y [nm]"\n' + "".join(f"{i},1,{i}.5,2\n" for i in range(9))
+XYZ = "x,y,z\n1.5,2,3\n4,5,6\n"
+
+FIELDS = {
+    "table.csv": (TS, "thunderstorm"),
+    "no suffix": (TS, "thunderstorm"),
+    "wrong.tif": (TS, "thunderstorm"),
+    "header only.csv": (TS.partition("\n")[0], "thunderstorm"),
+    "own.txt": ("x_nm\ty_nm\n1\t2\n3\t4\n", "table"),
+}
+IGNORED = {
+    "README": "This folder holds 12 fields, taken on 2024-05-01, 3 replicates.\n" * 5,
+    "protocol.txt": "Buffer: 50 mM Tris, 10 mM NaCl, pH 8.0\nLaser: 642 nm, 100 mW\nExposure: 20 ms, 10000 frames\n",
+    "settings.yaml": "Pixelsize: 117\nFrames: 100\n",
+    "meta.json": '{"x [nm]": 1}',
+    "stack.tif": b"II*\x00" + bytes(range(200)),
+    "paper.pdf": b"%PDF-1.4 1 2 3\n",
+    "picture.csv": b"\x89PNG\r\n\x1a\n" + bytes(100),
+    "analysis.py": "x, y = 1, 2\n1, 2\n3, 4\n",
+    "macro.ijm": "1,2\n3,4\n",
+    "run": "#!/bin/sh\n1,2\n",
+    "notes.txt": "",
+    "weights.bin": bytes(range(256)) * 10,
+    "conditions.csv": "file,drug\na.csv,none\nb.csv,LatA\nc.csv,none\n",
+    "book.xlsx": b"PK\x03\x04" + bytes(40),
+}
+UNREADABLE = {
+    "xyz.csv": (XYZ, "columns no reader knows; found x, y, z"),
+    "bare.txt": ("1.5\t2\t3\n4\t5\t6\n", "without a header"),
+    "empty.csv": ("", "empty"),
+    "rubbish.csv": (bytes(range(256)) * 10, "binary of no known kind"),
+    "excel.csv": (TS.encode("utf-16"), "UTF-16"),
+    "rapid.txt": ('# <localizations insequence="true"><field identifier="Position-0-0" /></localizations>\n1 2\n', "rapidSTORM"),
+    "list.bin": (b"M425" + bytes(100), "Insight3"),
+    "old.mat": (b"MATLAB 5.0 MAT-file, Platform: PCWIN64" + bytes(100), "older than version 7.3"),
+    "minflux.npy": (b"\x93NUMPY\x01\x00" + bytes(100), "NumPy"),
+    "storm.txt": ("Channel Name\tX\tY\tXc\tYc\tFrame\n647\t1\t2\t1\t2\t1\n", "N-STORM"),
+    "elyra.txt": ("Index\tFirst Frame\tPosition X [nm]\tPosition Y [nm]\n1\t1\t5.5\t6.5\n\x00\nROI List\n", "ELYRA"),
+    "oni.csv": ("Channel,Frame,X (nm),Y (nm),Z (nm)\n0,1,5.5,6.5,0\n", "NimOS"),
+    "codi.csv": ("# x[nm],y[nm],frameIndex[],channelIndex[]\n1,2,3,0\n", "CODI"),
+    "smap.csv": ("ID,frame,xnm,ynm \n1,1,5,6\n", "SMAP"),
+    "fit3d.csv": ("frame,x_pix,y_pix,x_nm,y_nm,crlb_xnm \n1,1,5,6,7,8\n", "fit3Dcspline"),
+    "cut.hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "cut off"),
+    "cut.parquet": (b"PAR1" + bytes(100), "can't be read"),
+    "packed.csv.gz": (b"\x1f\x8b" + bytes(100), "gzip"),
+}
+
+
+def look(write, name, content, **overrides):
+    return recognise(write(name, content), overrides=Overrides(**overrides))
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields(write, name):
+    content, format_name = FIELDS[name]
+    found = look(write, name, content)
+    assert (found.kind, found.format) == ("field", format_name)
+
+
+@pytest.mark.parametrize("name", IGNORED)
+def test_companions(write, name):
+    found = look(write, name, IGNORED[name])
+    assert (found.kind, found.format) == ("ignored", "")
+    assert found.reason
+    assert look(write, name, IGNORED[name], format="thunderstorm").kind == "ignored"
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_unreadable(write, name):
+    content, words = UNREADABLE[name]
+    found = look(write, name, content)
+    assert (found.kind, found.format) == ("unreadable", "")
+    assert words in found.reason
+    assert found.mend
+
+
+def test_a_map_makes_a_table_readable(write):
+    assert look(write, "xyz.csv", XYZ, map="x=x,y=y,unit=nm").format == "table"
+    assert look(write, "oni.csv", UNREADABLE["oni.csv"][0], map="x=X (nm),y=Y (nm),unit=nm").format == "table"
+    assert look(write, "ts.csv", TS, map="x=x,y=y,unit=nm").format == "thunderstorm"
+    assert look(write, "ts.csv", TS, map="x=x,y=y,unit=nm", map_wins=True).format == "table"
+
+
+def test_a_format_is_believed(write):
+    assert look(write, "xyz.csv", XYZ, format="thunderstorm").format == "thunderstorm"
+
+
+def test_hdf5_by_what_is_inside(picasso, smap, tmp_path):
+    records = np.zeros(3, dtype=[("x", "f4"), ("y", "f4")])
+    assert recognise(picasso(records).rename(tmp_path / "a.dat"), overrides=Overrides()).format == "picasso"
+    assert recognise(smap(xnm=[1.0], ynm=[2.0]), overrides=Overrides()).format == "smap"
+    cases = {"data/xyz": "unreadable", "DataSetInfo": "unreadable", "exported_data": "unreadable", "t00000": "ignored"}
+    for name, kind in cases.items():
+        with h5py.File(tmp_path / "b.h5", "w") as file:
+            file[name] = np.zeros((3, 3))
+        assert recognise(tmp_path / "b.h5", overrides=Overrides()).kind == kind, name
