@@ -80,10 +80,9 @@ def run_fields(plan: Plan, options: RunOptions, talk: Talk) -> list[FieldOutcome
     talk(f"{len(tasks) - len(todo)} of {len(tasks)} fields are done, {len(todo)} to do")
     if not todo:
         return list(standing.values())
-    scratch = options.scratch or plan.output / "store" / "attempts"
-    scratch.mkdir(parents=True, exist_ok=True)
-    with _UnitLog(plan.output / "logs") as log:
-        results = map_units(process_field, todo, workers=options.workers, scheduler=options.scheduler, scratch=scratch)
+    # an attempt of the run itself: where Dask's workers keep their files, swept like any other
+    with _UnitLog(plan.output / "logs") as log, plan.store.attempt(job=options.job) as own:
+        results = map_units(process_field, todo, workers=options.workers, scheduler=options.scheduler, scratch=own.folder)
         for number, (task, result) in enumerate(results, start=1):
             outcome = _died(plan, task, result) if isinstance(result, BaseException) else result
             log.write(outcome)

@@ -270,8 +270,8 @@ def _roi_columns(tile: UnitReader, field_origin_nm: list[float]) -> dict[str, ND
 
 
 def _pick(names: list[str], index: NDArray[Any]) -> NDArray[np.object_]:
-    """names[index], None where there is no such name."""
-    return np.array([names[i] if 0 <= i < len(names) else None for i in index], dtype=object)
+    """names[index], None where the name is empty or there is none."""
+    return np.array([names[i] or None if 0 <= i < len(names) else None for i in index], dtype=object)
 
 
 def _descriptor_columns(measure: UnitReader, channels: list[int], n_rois: int) -> dict[str, Any]:

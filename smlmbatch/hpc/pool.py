@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from smlmbatch.errors import ConfigError, ResourceError
-from smlmbatch.hpc.numerics import pin_numerics
+from smlmbatch.hpc.pinned import call_pinned
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,18 +52,12 @@ def _map_on_dask(
         stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS}))
         client = stack.enter_context(_connect(scheduler) if scheduler else _start_local(stack, min(workers, len(items) or 1), scratch))
         # biggest first would need sizes; the order of the plan is kept, completion order is the cluster's
-        futures = {client.submit(_pinned, function, item, pure=False): item for item in items}
+        futures = {client.submit(call_pinned, function, item, pure=False): item for item in items}
         for future in as_completed(list(futures)):
             item = futures.pop(future)
             error = future.exception()
             yield item, _readable(error) if error is not None else future.result()
             future.release()
-
-
-def _pinned(function: Callable[[Item], Result], item: Item) -> Result:
-    """Runs on a worker. Workers we start inherit the pins; for others this pins what is imported later."""
-    pin_numerics()
-    return function(item)
 
 
 def _readable(error: BaseException) -> BaseException:

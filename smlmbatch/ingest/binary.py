@@ -24,6 +24,7 @@ PIECE_ROWS = 1 << 16
 _PICASSO_OFFSET_PX = 0.5  # Picasso counts from the first pixel's centre, every other format from its corner
 _YAML_BYTES = 16 << 20
 _CACHE_BYTES = 4 << 20
+HDF5_DAMAGE = (OSError, RuntimeError, KeyError, ValueError)  # h5py tells of a damaged file in any of these
 
 
 @contextmanager
@@ -31,9 +32,9 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r", rdcc_nbytes=_CACHE_BYTES) as file:
             yield file
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
-    except (OSError, RuntimeError) as error:  # h5py tells damage in either
+    except HDF5_DAMAGE as error:
         finding = f"the HDF5 file can't be read ({str(error)[:200]})"
         raise InputError(path, finding, "a whole HDF5 file", "copy or export it again, it was probably cut off") from error
 
@@ -159,6 +160,8 @@ def parquet_names(path: Path) -> list[str]:
 
     try:
         return list(pq.read_schema(path).names)
+    except (FileNotFoundError, PermissionError):
+        raise
     except (pa.ArrowException, OSError) as error:
         raise _damaged_parquet(path, error) from error
 

@@ -157,10 +157,10 @@ def _scaled(use: Use, block: RawBlock) -> NDArray[Any]:
     """Mean of the use's columns in the quantity's unit; positions in float64."""
     parts = [block.columns[name] for name in use.columns]
     kind = np.float64 if use.quantity in ("x_nm", "y_nm") else np.dtype(LOC_COLUMNS[use.quantity])
-    if len(parts) == 1 and use.scale == 1.0 and use.shift == 0.0:
-        return np.asarray(parts[0]).astype(kind, copy=False)
-    values = sum(np.asarray(part, dtype=np.float64) for part in parts)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # too large for float32 becomes infinite
+        if len(parts) == 1 and use.scale == 1.0 and use.shift == 0.0:
+            return np.asarray(parts[0]).astype(kind, copy=False)
+        values = sum(np.asarray(part, dtype=np.float64) for part in parts)
         return np.asarray(values / len(parts) * use.scale + use.shift).astype(kind, copy=False)
 
 

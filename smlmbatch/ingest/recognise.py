@@ -130,11 +130,13 @@ def _of_binary(head: bytes, suffix: str) -> Recognition:
 def _of_hdf5(path: Path, overrides: Overrides) -> Recognition:
     import h5py
 
+    from smlmbatch.ingest.binary import HDF5_DAMAGE
+
     del overrides
     try:
         with h5py.File(path, "r") as file:
             return _of_hdf5_names(file)
-    except (OSError, RuntimeError) as error:
+    except HDF5_DAMAGE as error:
         return _unreadable(f"the HDF5 file can't be opened, it was probably cut off ({str(error)[:120]})", _AGAIN)
 
 

@@ -130,7 +130,7 @@ def _draw_panel(axes: Axes, panel: Panel, labels: Sequence[str], rng: np.random.
         size = 7.0 if len(strip.replicates) <= 12 else 5.0 if len(strip.replicates) <= 40 else 3.5
         means = np.clip(strip.replicates, low, high)
         look, lanes = strip.look, y + np.linspace(-0.2, 0.2, len(means)) if len(means) > 1 else np.full(len(means), float(y))
-        axes.plot(means, lanes, linestyle="", marker=look.marker, ms=size, color=look.colour, mec="white", mew=0.8, zorder=3)
+        axes.plot(means, lanes, linestyle="", marker=look.marker, ms=size, color=look.colour, mec="white", mew=0.8, zorder=5, clip_on=False)
         if np.isfinite(strip.mean):
             axes.plot([strip.mean] * 2, [y - 0.42, y + 0.42], color="#1d2329", lw=1.6, solid_capstyle="butt", zorder=4)
         else:

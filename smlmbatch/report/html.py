@@ -53,6 +53,11 @@ def write_report(campaign: Campaign, *, fingerprint: str, input_name: str, softw
     Returns
     -------
     path of the page
+
+    Raises
+    ------
+    FileNotFoundError
+        the tables are not written yet
     """
     tables = read_tables(campaign.output)
     numbers = gather(tables.rois, ripley_curves(campaign))

@@ -7,7 +7,7 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-VOID = frozenset({"br", "img", "meta"})  # elements without an end tag, of those used here
+VOID = frozenset({"br", "img", "meta", "wbr"})  # elements without an end tag, of those used here
 # XML 1.0 allows no other control characters, and browsers show none
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
@@ -43,6 +43,15 @@ def element(name: str, /, *children: str | None, **attributes: str | None) -> Ma
     if name in VOID:
         return Markup(f"<{name}{opening}>")
     return Markup(f"<{name}{opening}>{join(children)}</{name}>")
+
+
+def breakable(name: str) -> Markup:
+    """A file's name that may be broken into lines where its words end.
+
+    >>> breakable("cell_1<")
+    'cell_<wbr>1&lt;'
+    """
+    return Markup("<wbr>".join(escape(piece) for piece in re.split(r"(?<=[_/-])(?=[^_/-])", name)))
 
 
 def table(
@@ -104,7 +113,8 @@ th, td { padding: 5px 18px 5px 0; } th:last-child, td:last-child { padding-right
 th.n, td.n { text-align: right; } td.n, td.w { white-space: nowrap; }
 table.few { width: auto; min-width: 46%; } table.few td, table.few th { padding-right: 28px; }
 td.n .pm { color: var(--soft); }
-table.fields td { padding-top: 3px; padding-bottom: 3px; } table.fields td:nth-child(2) { min-width: 100px; max-width: 230px; }
+table.fields td { padding-top: 3px; padding-bottom: 3px; } table.fields td:nth-child(2) { min-width: 140px; }
+table.fields td:nth-child(3) { min-width: 104px; } table.fields td:nth-child(4) { min-width: 76px; }
 table.fields td:last-child { min-width: 120px; }
 .thumb { display: block; width: 46px; height: 46px; object-fit: contain; background: #000004; border-radius: 3px; }
 .warn { color: var(--bad); } .ok { color: var(--soft); }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from smlmbatch.analyse.compare import natural_key
 from smlmbatch.analyse.tables import STAGES, legible
-from smlmbatch.report.page import Markup, element, join, table
+from smlmbatch.report.page import Markup, breakable, element, join, table
 from smlmbatch.report.pictures import choose_view, count_locs, draw_field, spread_evenly, thumbnail
 from smlmbatch.report.wording import NONE, count, counted, number, percent, roi_hint, warnings_of
 from smlmbatch.store.arrays import UnitReader
@@ -66,8 +66,9 @@ def _thumbnail(result: FieldResult) -> Markup | str:
 
 
 def _extent(row: Row) -> str:
-    sides = [row["extent_x_um"], row["extent_y_um"], row["extent_z_um"] if row["dims"] == 3 else None]
-    return " \u00d7 ".join(number(side) for side in sides if side is not None) or NONE
+    sides = [number(row[name]) for name in ("extent_x_um", "extent_y_um") if row[name] is not None]
+    sides += [number(row["extent_z_um"], digits=2)] if row["dims"] == 3 else []
+    return " \u00d7 ".join(sides) or NONE
 
 
 def _kept(row: Row) -> str:
@@ -91,10 +92,10 @@ def _locs(row: Row) -> str:
 
 # Title, kind ("n" = number, "w" = a word not to break), how to show it.
 _FIELD_COLUMNS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
-    ("Field", "", lambda r: element("b", r["field"]) if r["status"] == "ok" else r["field"]),
-    ("Condition", "", lambda r: r["condition"]),
-    ("Replicate", "", lambda r: r["replicate"]),
-    ("Batch", "", lambda r: r["batch"]),
+    ("Field", "", lambda r: element("b", breakable(r["field"])) if r["status"] == "ok" else breakable(r["field"])),
+    ("Condition", "", lambda r: breakable(r["condition"])),
+    ("Replicate", "", lambda r: breakable(r["replicate"]) if r["replicate"] != r["field"] else element("span", "this file", class_="soft")),
+    ("Batch", "", lambda r: breakable(r["batch"])),
     ("Format", "w", lambda r: r["format"] or NONE),
     ("Locs", "n", _locs),
     ("Extent (µm)", "n", _extent),
@@ -261,7 +262,8 @@ def _pictures_of(result: FieldResult, row: Row, *, columns: int) -> list[Markup]
             label = f"{row['field']}{', ' + name if name else ''}: rendered localisations, cell outline and ROIs"
             drawing = draw_field(pixels, view, tile, shown_px=_SHOWN_PX[columns], label=label)
             head = element("b", row["field"] + (f", {name}" if name else ""))
-            sample = f"{legible(result.field.condition_of(channel))} · {row['replicate']}"
+            sample = legible(result.field.condition_of(channel))
+            sample += f" · {row['replicate']}" if row["replicate"] != row["field"] else ""
             said = [
                 f"{count(row['n_per_channel'][len(figures)])} locs",
                 f"{_kept(row)} ROIs",

@@ -186,9 +186,9 @@ def methods(config: Config, *, software: Mapping[str, str]) -> list[str]:
     """Paragraphs that say what was computed, for a paper's methods section."""
     tile, measure = config.tile, config.measure
     found = (
-        f"Cells were outlined where the density of locs, smoothed with a Gaussian of {length(tile.density_sigma_nm)} on "
-        f"{length(tile.density_bin_nm)} bins, exceeded a threshold found for each field; patches below {tile.min_cell_um2:g}{_THIN}µm² "
-        "were discarded."
+        f"Cells were outlined where the density of locs, smoothed with a Gaussian (\u03c3 = {length(tile.density_sigma_nm)}) on "
+        f"{length(tile.density_bin_nm)} bins, exceeded Otsu's threshold [1] of its logarithm, found for each field; patches below "
+        f"{tile.min_cell_um2:g}{_THIN}µm² were discarded, and a field of one density throughout was taken as one cell."
     )
     outline = {"found": found, "field": "The whole field was taken as the cell."}[tile.outline]
     radius_nm = measure.ripley_max_nm or tile.roi_nm / 4
@@ -197,25 +197,26 @@ def methods(config: Config, *, software: Mapping[str, str]) -> list[str]:
         f"(Python {software.get('python', '')}). {outline} An outline given in the sample sheet took precedence.",
         f"Each cell was covered with a grid of square regions of interest (ROIs) of {length(tile.roi_nm)}. ROIs with at least "
         f"{100 * tile.min_coverage:g}{_THIN}% of their area inside the cell and at least {counted(tile.min_locs, 'loc')} were kept.",
-        f"Clusters were found with DBSCAN [1] (ε = {measure.dbscan_eps_nm:g}{_THIN}nm, at least {measure.dbscan_min_locs} locs within ε, "
+        f"Clusters were found with DBSCAN [2] (ε = {measure.dbscan_eps_nm:g}{_THIN}nm, at least {measure.dbscan_min_locs} locs within ε, "
         "the loc itself included); locs in no cluster are given as a share of all. Cluster area is that of the convex hull, averaged "
         "over the clusters of a ROI; cluster radius is the radius of gyration. Density is the number of locs over the ROI's area inside "
         "the cell.",
-        f"Ripley's K [2] was estimated with translation edge correction [3] at radii up to {length(radius_nm)} in steps of "
+        f"Ripley's K [3] was estimated with translation edge correction [4] at radii up to {length(radius_nm)} in steps of "
         f"{length(measure.ripley_step_nm)}, in the whole square (parts of it outside the cell are not corrected for); "
         f"L(r) = √(K(r)/π), and L(r) \u2212 r is 0 for locs placed at random. ROIs above {count(measure.ripley_max_locs)} locs were "
         f"thinned at random (seed {measure.seed}), which does not change K. Repeated blinks of one molecule were not merged, so "
         "clusters and K at short radii hold them too.",
-        "Each descriptor was averaged over the ROIs of a replicate; conditions are given as mean ± standard deviation over replicates [4]. "
+        "Each descriptor was averaged over the ROIs of a replicate; conditions are given as mean ± standard deviation over replicates [5]. "
         "ROIs without a value (for example the cluster area of a ROI without clusters) do not enter a mean.",
     ]
 
 
 REFERENCES = (
-    "[1] Ester, Kriegel, Sander, Xu: A density-based algorithm for discovering clusters. Proc. KDD-96, 226\u2013231 (1996).",
-    "[2] Ripley: Modelling spatial patterns. J. R. Stat. Soc. B 39, 172\u2013212 (1977).",
-    "[3] Ohser: On estimators for the reduced second moment measure of point processes. Math. Operationsforsch. Statist. Ser. Statist. 14, "
+    "[1] Otsu: A threshold selection method from gray-level histograms. IEEE Trans. Syst. Man Cybern. 9, 62\u201366 (1979).",
+    "[2] Ester, Kriegel, Sander, Xu: A density-based algorithm for discovering clusters. Proc. KDD-96, 226\u2013231 (1996).",
+    "[3] Ripley: Modelling spatial patterns. J. R. Stat. Soc. B 39, 172\u2013212 (1977).",
+    "[4] Ohser: On estimators for the reduced second moment measure of point processes. Math. Operationsforsch. Statist. Ser. Statist. 14, "
     "63\u201371 (1983).",
-    "[4] Lord, Velle, Mullins, Fritz-Laylin: SuperPlots: communicating reproducibility and variability in cell biology. "
+    "[5] Lord, Velle, Mullins, Fritz-Laylin: SuperPlots: communicating reproducibility and variability in cell biology. "
     "J. Cell Biol. 219, e202001064 (2020).",
 )

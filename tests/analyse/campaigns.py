@@ -18,7 +18,7 @@ from smlmbatch.store.schema import SCHEMA
 from smlmbatch.store.units import Failure
 from smlmbatch.work import Campaign, FieldResult
 
-REASONS = ["kept", "coverage", "count"]
+REASONS = ["kept", "coverage below min_coverage", "fewer locs than min_locs"]
 RADIUS_NM = np.arange(10.0, 751.0, 10.0)
 ORIGIN_NM = (1000.5, -2000.25)
 BASE = {

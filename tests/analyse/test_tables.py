@@ -48,7 +48,7 @@ def test_one_row_per_roi_and_channel_with_absolute_corners(campaign, made):
                 assert found[key][name] == measure.read(name)[i], name
     dropped = [row for row in rows if not row["kept"]]
     assert dropped
-    assert all(row["reason"] in ("coverage", "count") for row in dropped)
+    assert all(row["reason"] in made.REASONS[1:] for row in dropped)
     assert all(row["reason"] is None for row in rows if row["kept"])
     assert all(row[name] is None for row in dropped for name in tables.DESCRIPTORS if name != "n_locs")
 

@@ -185,6 +185,15 @@ def test_parquet_of_our_own_names(ingest, tmp_path):
     assert found.attrs["channel_names"] == ["channel 0", "channel 3"]
 
 
+def test_values_beyond_float32(ingest, tmp_path):
+    table = {"x_nm": [1.0, 2.0], "y_nm": [3.0, 1e300], "photons": [1e300, 5.0], "precision_nm": [1e300, 5.0], "frame": [1, 2]}
+    pq.write_table(pa.table(table), tmp_path / "f.parquet")
+    found = ingest(tmp_path / "f.parquet")
+    assert found.attrs["dropped"] == {"coordinate out of range": 1}
+    assert found.attrs["warnings"] == {"precision not a positive number": 1}
+    assert np.isposinf(found.photons).all()
+
+
 def test_parquet_words_for_x(ingest, tmp_path):
     pq.write_table(pa.table({"X": ["1", "2"], "Y": [3.0, 4.0]}), tmp_path / "f.parquet")
     with pytest.raises(InputError, match="column X holds string, no numbers"):

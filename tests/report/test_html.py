@@ -98,8 +98,8 @@ def test_drops_and_ignored_files_are_listed(usual):
     assert f"42 of {n:,} records (<0.1 %) in 6 fields were dropped." in page.text
     assert page.text.count("|x is not a number: 7|") == 6
     rois = read_tables(campaign.output).rois.to_pylist()
-    n_coverage = sum(row["reason"] == "coverage" for row in rois)
-    assert f"|coverage|{n_coverage}|" in page.text
+    n_coverage = sum(row["reason"] == "coverage below min_coverage" for row in rois)
+    assert f"|coverage below min_coverage|{n_coverage}|" in page.text
     assert "tile.min_coverage" in page.text
     assert "notes/README.md" in page.text
 

@@ -87,8 +87,8 @@ def test_warnings(change, said):
 
 
 def test_hints_name_a_setting_that_exists():
-    assert "tile.min_coverage" in roi_hint("coverage")
-    assert "tile.min_locs" in roi_hint("too few locs")
+    assert "tile.min_coverage" in roi_hint("coverage below min_coverage")
+    assert "tile.min_locs" in roi_hint("fewer locs than min_locs")
     assert roi_hint("full moon") == ""
 
 
