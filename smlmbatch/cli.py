@@ -233,13 +233,16 @@ def validate(input_path: Path, as_json: bool, **options: Any) -> None:
 
     config = _config(options)
     scan = scan_input(input_path.absolute(), sheet=options["sheet"], exclude=None, config=config)
-    checked = validate_scan(scan, config=config)
-    if as_json:
-        _print_json([entry.to_dict() for entry in checked])
-    else:
-        for entry in checked:
+    failed, entries = False, []
+    for entry in validate_scan(scan, config=config):
+        failed |= entry.failed
+        if as_json:
+            entries.append(entry.to_dict())
+        else:
             _say(entry.to_text())
-    if any(entry.failed for entry in checked):
+    if as_json:
+        _print_json(entries)
+    if failed:
         sys.exit(EXIT_FAILED_FIELDS)
 
 

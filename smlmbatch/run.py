@@ -14,10 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from smlmbatch.analyse.fingerprint import tables_fingerprint
 from smlmbatch.campaign import FAILED, Plan
 from smlmbatch.engine import FieldOutcome, FieldTask, inspect_field, process_field
 from smlmbatch.hpc.pool import map_units
 from smlmbatch.provenance import fingerprint, software
+from smlmbatch.report.fingerprint import report_fingerprint
 from smlmbatch.stages import FIELD_STAGES
 from smlmbatch.store.units import Failure, UnitKey, failure_of_error, write_whole
 from smlmbatch.work import Campaign, FieldResult
@@ -172,17 +174,15 @@ def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk) -> Campaign
         ignored=list(plan.ignored),
         config=dataclasses.asdict(plan.config),
     )
-    if _stored_fingerprint(plan, "tables") != tables:
+    if tables_fingerprint(plan.output) != tables:
         from smlmbatch.analyse.tables import write_tables
 
         write_tables(campaign, fingerprint=tables)
-        _store_fingerprint(plan, "tables", tables)
         talk(f"tables   {plan.output / 'tables'}")
-    if _stored_fingerprint(plan, "report") != page:
+    if report_fingerprint(plan.output) != page:
         from smlmbatch.report.html import write_report
 
         write_report(campaign, fingerprint=page, input_name=plan.root.name, software=software(), run=_run_facts(outcomes))
-        _store_fingerprint(plan, "report", page)
         talk(f"report   {plan.output / 'report' / 'index.html'}")
     return campaign
 
@@ -200,21 +200,6 @@ def _unit_state(plan: Plan, outcome: FieldOutcome) -> list[object]:
 def _run_facts(outcomes: Sequence[FieldOutcome]) -> dict[str, object]:
     made = Counter(unit.stage for outcome in outcomes for unit in outcome.made)
     return {"finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "units_made": dict(made)}
-
-
-def _stored_fingerprint(plan: Plan, name: str) -> str:
-    """What the campaign's tables or report were last made of; "" if they are not there."""
-    product = {"tables": plan.output / "tables" / "rois.parquet", "report": plan.output / "report" / "index.html"}[name]
-    if not product.exists():
-        return ""
-    try:
-        return str(json.loads((plan.store.root / f"{name}.json").read_text())["fingerprint"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return ""
-
-
-def _store_fingerprint(plan: Plan, name: str, value: str) -> None:
-    write_whole(plan.store.root / f"{name}.json", json.dumps({"fingerprint": value}).encode())
 
 
 _FAILED_COLUMNS = ("field", "path", "stage", "kind", "finding", "want", "mend", "attempt", "fingerprint")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smlmbatch.analyse.fingerprint import FINGERPRINT_KEY, table_paths
 from smlmbatch.store.arrays import UnitReader
 from smlmbatch.store.schema import SCHEMA
 from smlmbatch.store.units import appears_whole
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 STAGES = ("ingest", "tile", "measure")  # a field is analysed when all of these are published
 DESCRIPTORS = tuple(name for name, spec in SCHEMA["measure"].items() if spec.dims == ("row",) and name not in ("roi", "channel"))
-_FINGERPRINT = b"smlmbatch_fingerprint"
 _GROUP_ROWS = 1 << 16  # rows held before a row group is written: a few MiB
 
 # Column → type, in the order in which they stand. `label_*` columns of the sample sheet follow those of a field.
@@ -117,31 +117,12 @@ def write_tables(campaign: Campaign, *, fingerprint: str) -> None:
                 rois.add_table(table)
 
 
-def tables_fingerprint(output: Path) -> str | None:
-    """The fingerprint both tables carry; None if one is missing, unreadable or of another campaign's state."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    found = set()
-    for path in _paths(output):
-        try:
-            metadata = pq.read_schema(path).metadata or {}
-        except (FileNotFoundError, NotADirectoryError, pa.ArrowInvalid):
-            return None
-        found.add(metadata.get(_FINGERPRINT, b"").decode())
-    return found.pop() or None if len(found) == 1 else None
-
-
 def read_tables(output: Path) -> Tables:
     """Both tables of a campaign, all columns."""
     import pyarrow.parquet as pq
 
-    fields, rois = (pq.ParquetFile(path).read() for path in _paths(output))
+    fields, rois = (pq.ParquetFile(path).read() for path in table_paths(output))
     return Tables(fields, rois)
-
-
-def _paths(output: Path) -> tuple[Path, Path]:
-    return output / "tables" / "fields.parquet", output / "tables" / "rois.parquet"
 
 
 # ---- one field
@@ -356,7 +337,7 @@ def _writer(path: Path, schema: "pa.Schema", fingerprint: str) -> Iterator[_RowG
     """A Parquet file that appears whole or not at all."""
     import pyarrow.parquet as pq
 
-    schema = schema.with_metadata({_FINGERPRINT: fingerprint.encode()})
+    schema = schema.with_metadata({FINGERPRINT_KEY: fingerprint.encode()})
     with appears_whole(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
         groups = _RowGroups(writer, schema)
         yield groups

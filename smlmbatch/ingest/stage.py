@@ -18,7 +18,6 @@ from smlmbatch.ingest.source import Source
 from smlmbatch.locs import LOC_COLUMNS
 from smlmbatch.work import Work
 
-RESULT_VERSION = 1
 # What the process needs beside the records: interpreter and libraries 250 MiB, parser and writers 150 MiB (measured).
 _RESERVED_BYTES = 400 << 20
 _LEAST_ROWS = 1 << 14  # with less memory than the libraries need: slow, and still right

@@ -19,8 +19,6 @@ from smlmbatch.store.field_locs import FieldLocs
 from smlmbatch.store.schema import SCHEMA
 from smlmbatch.work import Work
 
-RESULT_VERSION = 1
-
 
 def run(work: Work) -> None:
     """Measure every kept ROI of the field, channel by channel.

@@ -4,7 +4,6 @@ Everything is in the file (style, pictures, plots): it can be mailed, printed an
 campaign's tables, and of the units where a picture needs them. No script, no link out, no clock.
 """
 
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,8 +28,6 @@ from smlmbatch.report.wording import REFERENCES, count, counted, methods, percen
 from smlmbatch.store.units import write_whole
 from smlmbatch.work import Campaign
 
-_HEAD_BYTES = 1024  # the fingerprint stands within these
-_FINGERPRINT = re.compile(rb'<meta name="smlmbatch-fingerprint" content="([^"]*)">')
 _PARTS = (
     ("came-in", "What came in"),
     ("dropped", "What was dropped, and why"),
@@ -75,16 +72,6 @@ def write_report(campaign: Campaign, *, fingerprint: str, input_name: str, softw
     page = document(f"{name}: smlmbatch report", body, fingerprint=fingerprint)
     write_whole(folder / "index.html", page.encode("utf-8", "replace"))
     return folder / "index.html"
-
-
-def report_fingerprint(output: Path) -> str | None:
-    """The fingerprint in the report's head; None if there is no report."""
-    try:
-        with (output / "report" / "index.html").open("rb") as file:
-            found = _FINGERPRINT.search(file.read(_HEAD_BYTES))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.group(1).decode() if found else None
 
 
 def _sections(

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smlmbatch.analyse import tables
-from smlmbatch.analyse.tables import read_tables, tables_fingerprint, write_tables
+from smlmbatch.analyse.fingerprint import tables_fingerprint
+from smlmbatch.analyse.tables import read_tables, write_tables
 from smlmbatch.store.arrays import UnitReader
 from smlmbatch.work import Campaign, FieldResult
 

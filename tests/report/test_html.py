@@ -7,7 +7,8 @@ import pytest
 
 from smlmbatch.analyse.tables import read_tables, write_tables
 from smlmbatch.config import to_toml
-from smlmbatch.report.html import report_fingerprint, write_report
+from smlmbatch.report.fingerprint import report_fingerprint
+from smlmbatch.report.html import write_report
 from smlmbatch.report.page import VOID
 
 SOFTWARE = {"smlmbatch": "0.1.0", "python": "3.11", "numpy": "2.4.0"}

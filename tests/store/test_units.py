@@ -66,7 +66,7 @@ def test_zombie_publishes_late(tmp_path):
         fill(slow)
         make(store)
         assert store.publish(KEY, slow) is False
-    with pytest.raises(ResourceError, match="swept"), store.attempt() as zombie:  # noqa: PT012
+    with pytest.raises(ResourceError, match="swept"), store.attempt() as zombie:
         fill(zombie)
         shutil.rmtree(zombie.folder)  # what a sweep does
         store.publish(UnitKey(KEY.field, KEY.stage, "cd" * 32), zombie)
