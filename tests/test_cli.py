@@ -87,7 +87,7 @@ def test_export_holds_what_the_source_held(small_campaign, small_output, tmp_pat
 
 
 def test_validate_says_what_is_there_and_writes_nothing(small_copy):
-    (small_copy / "bad.csv").write_text("a,b\n1,2\n" * 20)
+    (small_copy / "bad.csv").write_text("a,b\n" + "1,2\n" * 20)
     (small_copy / "samples.csv").unlink()
     before = sorted(small_copy.rglob("*"))
     found = json.loads(smlmbatch("validate", small_copy, "--json", expect=3).stdout)
