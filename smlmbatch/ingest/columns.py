@@ -247,6 +247,7 @@ def _map_scale(path: Path, kind: str, unit: str, pixel: float) -> float:
 
 def _column_of(path: Path, wanted: str, names: Sequence[str]) -> str:
     if list(names).count(wanted) != 1:
-        finding = f"the map names the column {wanted!r}, which is there {'twice' if wanted in names else 'not at all'}"
-        raise InputError(path, f"{finding}; found {_listed(names)}", "a column of the file", "correct the map")
+        finding = f"the map names the column {wanted!r}, which the file {'has twice' if wanted in names else 'has not'}"
+        mend = "correct the map, or give this file a map of its own in the sample sheet (column `map`)"
+        raise InputError(path, f"{finding}; found {_listed(names)}", "a column of the file", mend)
     return wanted

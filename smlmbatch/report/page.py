@@ -114,7 +114,8 @@ th.n, td.n { text-align: right; } td.n, td.w { white-space: nowrap; }
 table.few { width: auto; min-width: 46%; } table.few td, table.few th { padding-right: 28px; }
 td.n .pm { color: var(--soft); }
 table.fields td { padding-top: 3px; padding-bottom: 3px; } table.fields td:nth-child(2) { min-width: 140px; }
-table.fields td:nth-child(3) { min-width: 104px; } table.fields td:nth-child(4) { min-width: 76px; }
+table.fields th, table.fields td { padding-left: 5px; padding-right: 5px; }
+table.fields td:nth-child(3) { min-width: 84px; }
 table.fields td:last-child { min-width: 120px; }
 .thumb { display: block; width: 46px; height: 46px; object-fit: contain; background: #000004; border-radius: 3px; }
 .warn { color: var(--bad); } .ok { color: var(--soft); }

@@ -40,13 +40,15 @@ def open_units(result: FieldResult) -> tuple[UnitReader, UnitReader]:
 def show_fields(campaign: Campaign, rows: Sequence[Row]) -> Markup:
     """A table with one row per field."""
     results = {legible(r.field.key): r for r in campaign.fields}
-    columns = [column for column in _FIELD_COLUMNS if column[0] != "Batch" or any(row["batch"] for row in rows)]
+    idle = {"Batch": all(not row["batch"] for row in rows), "Replicate": all(row["replicate"] == row["field"] for row in rows)}
+    columns = [column for column in _FIELD_COLUMNS if not idle.get(column[0])]
     body = []
     for i, row in enumerate(rows):
         image = _thumbnail(results[row["key"]]) if i < _MOST_THUMBNAILS else ""
         body.append([image, *(show(row) for _, _, show in columns)])
     numeric, whole = ([i for i, (_, kind, _) in enumerate(columns, start=1) if kind == wanted] for wanted in "nw")
     note = "Thumbnails show the smoothed density of locs. Precision is the median over the field."
+    note += " Each file is a replicate of its own." if idle["Replicate"] else ""
     if len(rows) > _MOST_THUMBNAILS:
         note += f" They are shown for the first {_MOST_THUMBNAILS} fields."
     return join(

@@ -214,8 +214,8 @@ class UnitWriter:
 
     @property
     def rows(self) -> int:
-        """Length of the unit's main axis, for logs: the longest one."""
-        return max(self._lengths.values(), default=0)
+        """Length of the stage's main axis (locs, ROIs, rows): the first of its schema. For logs."""
+        return self._lengths.get(next(iter(self._specs.values())).dims[0], 0)
 
     def abandon(self) -> None:
         """Close without sealing: what was written so far counts for nothing."""

@@ -34,25 +34,33 @@ class Density:
     Attributes
     ----------
     per_um2 : (rows, columns) f4, 1/um2, rows along y
-    bin_nm : side of a bin; the first bin's corner is the field's origin
+    bin_nm : side of a bin
+    origin_nm : (x, y) of the first bin's corner: where the field's locs begin, as an empty margin is no background
     """
 
     per_um2: NDArray[np.float32]
     bin_nm: float
+    origin_nm: tuple[float, float]
 
 
 def smoothed_density(locs: FieldLocs, *, bin_nm: float, sigma_nm: float) -> Density:
     """Density of all locs, smoothed by a Gaussian. Bins double until the field has at most `MAX_BINS` of them."""
-    _, _, x1_nm, y1_nm = locs.extent
-    while (np.floor(x1_nm / bin_nm) + 1) * (np.floor(y1_nm / bin_nm) + 1) > MAX_BINS:
+    x0_nm, y0_nm, x1_nm, y1_nm = locs.extent
+    columns, rows = _bins_along(x1_nm - x0_nm, bin_nm), _bins_along(y1_nm - y0_nm, bin_nm)
+    while rows * columns > MAX_BINS:
         bin_nm *= 2
-    shape = (int(y1_nm // bin_nm) + 1, int(x1_nm // bin_nm) + 1)
+        columns, rows = _bins_along(x1_nm - x0_nm, bin_nm), _bins_along(y1_nm - y0_nm, bin_nm)
+    shape = (rows, columns)
     counts = np.zeros(shape, np.float32)
     for piece in locs.pieces():
-        counts += render_counts(piece.x_nm, piece.y_nm, origin_nm=(0.0, 0.0), pixel_nm=bin_nm, shape=shape)
+        counts += render_counts(piece.x_nm, piece.y_nm, origin_nm=(x0_nm, y0_nm), pixel_nm=bin_nm, shape=shape)
     # reflecting keeps the density up to the edge of fields that are cell from edge to edge
     smooth = ndimage.gaussian_filter(counts, sigma_nm / bin_nm, mode="reflect", truncate=3.0)
-    return Density(smooth * np.float32(NM2_PER_UM2 / bin_nm**2), bin_nm)
+    return Density(smooth * np.float32(NM2_PER_UM2 / bin_nm**2), bin_nm, (x0_nm, y0_nm))
+
+
+def _bins_along(length_nm: float, bin_nm: float) -> int:
+    return int(np.floor(length_nm / bin_nm)) + 1
 
 
 def find_threshold(density: Density, *, sigma_nm: float) -> float | None:
@@ -81,8 +89,8 @@ def _otsu(values: NDArray[np.float64], n_bins: int = 256) -> float:
     return float((edges[best[0] + 1] + edges[best[-1] + 1]) / 2)  # the middle of a valley without values
 
 
-def outlines_at(density: Density, threshold: float, *, sigma_nm: float, min_area_um2: float) -> list["Polygon"]:
-    """Outlines of the dense patches, nm, holes filled, in order of their lower edge; small patches left out.
+def outlines_at(density: Density, threshold: float, *, field: "Polygon", sigma_nm: float, min_area_um2: float) -> list["Polygon"]:
+    """Outlines of the dense patches within `field`, nm, holes filled, in order of their lower edge; small patches left out.
 
     Smoothing spreads a cell beyond its edge; the outline is drawn back by what it does to a straight one.
     """
@@ -91,12 +99,10 @@ def outlines_at(density: Density, threshold: float, *, sigma_nm: float, min_area
     mask = density.per_um2 >= threshold
     back_nm = _spread_nm(density.per_um2, mask, threshold, sigma_nm)
     close_nm = 2 * sigma_nm
-    rows, columns = density.per_um2.shape
     # beyond the field's edge the mask goes on as it is there, so that cells are drawn back from their own edges only
     margin = int(np.ceil((close_nm + back_nm) / density.bin_nm)) + 3
     level = _closed(np.pad(mask, margin, mode="edge"), close_nm / density.bin_nm)
-    patches = shapely.union_all([shapely.make_valid(shapely.Polygon(ring)) for ring in _rings(level, density.bin_nm, margin)])
-    field = shapely.box(0, 0, columns * density.bin_nm, rows * density.bin_nm)
+    patches = shapely.union_all([shapely.make_valid(shapely.Polygon(ring)) for ring in _rings(level, density, margin)])
     parts = shapely.get_parts(shapely.intersection(shapely.buffer(patches, -back_nm), field))
     solid = [shapely.Polygon(part.exterior) for part in parts if isinstance(part, shapely.Polygon)]
     big = [shapely.simplify(part, density.bin_nm / 4) for part in solid if part.area >= min_area_um2 * NM2_PER_UM2]
@@ -119,11 +125,11 @@ def _closed(mask: NDArray[np.bool_], radius: float) -> NDArray[np.float32]:
     return np.asarray(ndimage.gaussian_filter(mask.astype(np.float32), 1.0, mode="nearest"))
 
 
-def _rings(level: NDArray[np.float32], bin_nm: float, margin: int) -> list[NDArray[np.float64]]:
-    """Closed contours at one half, nm; `margin` bins stand before the field's origin."""
+def _rings(level: NDArray[np.float32], density: Density, margin: int) -> list[NDArray[np.float64]]:
+    """Closed contours at one half, nm; `level` has `margin` bins more than the density on all sides."""
     from contourpy import contour_generator
 
     padded = np.pad(level, 1)  # zeros all round close every contour
-    centres_y, centres_x = ((np.arange(n) - margin - 0.5) * bin_nm for n in padded.shape)
+    centres_y, centres_x = ((np.arange(n) - margin - 0.5) * density.bin_nm for n in padded.shape)
     lines = contour_generator(centres_x, centres_y, padded).lines(_FILLED)
-    return [np.asarray(ring, np.float64) for ring in lines if len(ring) >= 4]
+    return [np.asarray(ring, np.float64) + density.origin_nm for ring in lines if len(ring) >= 4]

@@ -54,7 +54,7 @@ def run(work: Work) -> None:
         "outline_source": source,
         "roi_nm": config.roi_nm,
         "density_bin_nm": density.bin_nm,
-        "density_origin_nm": [0.0, 0.0],
+        "density_origin_nm": list(density.origin_nm),
         "density_threshold_per_um2": threshold,
         "n_rois": len(reason),
         "n_kept": int((reason == 0).sum()),
@@ -98,7 +98,8 @@ def _field_box(locs: FieldLocs) -> "Polygon":
 def _found(locs: FieldLocs, density: Density, threshold: float | None, config: TileConfig) -> list[Cell]:
     if threshold is None:  # one population: cell from edge to edge
         return [Cell("cell 1", "", _field_box(locs))]
-    found = outlines_at(density, threshold, sigma_nm=config.density_sigma_nm, min_area_um2=config.min_cell_um2)
+    field = _field_box(locs)
+    found = outlines_at(density, threshold, field=field, sigma_nm=config.density_sigma_nm, min_area_um2=config.min_cell_um2)
     return [Cell(f"cell {number}", "", polygon) for number, polygon in enumerate(found, start=1)]
 
 

@@ -282,7 +282,7 @@ BAD_MAPS = {
     "x=X (um),y=Y (um),unit=inch": "gives the unit 'inch'",
     "x=X (um),y=Y (um),unit=px": "no pixel size is known",
     "x=X (um),y=Y (um),unit=px,pixel=-3": "pixel=-3",
-    "x=X (um),y=Z,unit=nm": "'Z', which is there not at all",
+    "x=X (um),y=Z,unit=nm": "'Z', which the file has not",
     "x=X (um),unit=nm": "no columns for x and y",
     "x=X (um),y=Y (um),unit=nm,colour=C": "'colour=C'",
     "x=X (um),x=F,y=Y (um),unit=nm": "'x=F'",
