@@ -180,13 +180,13 @@ def draw_curves(conditions: Sequence[Curves]) -> str:
                 axes.fill_between(c.radius_nm, mean - sd, mean + sd, color=c.look.colour, alpha=0.16, lw=0)
             for replicate in c.replicates_nm if thin else ():
                 axes.plot(c.radius_nm, replicate, color=c.look.colour, lw=0.6, alpha=0.45)
-            axes.plot(
+            axes.plot(  # the label starts with a space: matplotlib hides labels that start with an underscore
                 c.radius_nm,
                 mean,
                 color=c.look.colour,
                 lw=2,
                 linestyle=c.look.line,
-                label=f"{drawable(c.label)}  n = {len(c.replicates_nm)}",
+                label=f" {drawable(c.label)}  n = {len(c.replicates_nm)}",
             )
         axes.axhline(0, color="#5b6670", lw=0.8, zorder=1)
         axes.set_xlim(0, max(c.radius_nm[-1] for c in conditions))

@@ -7,6 +7,7 @@ Clusters leave gaps between them that belong to the cell; closing the mask bridg
 smoothing length, and holes are filled.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,14 @@ from smlmbatch.store.field_locs import FieldLocs
 from smlmbatch.tile.raster import render_counts
 
 if TYPE_CHECKING:
-    from shapely import Polygon
+    from shapely import Geometry, Polygon
 
 MAX_BINS = 1 << 22
 NM2_PER_UM2 = 1e6
 _ONE_CELL = 1 / 3  # background denser than this share of the cell is no background
+_NOISE = 3.0  # Otsu's halves of mere counting noise are 1.6 standard deviations apart (2 sqrt(2 / pi))
+_ROUNDS = 3
+_MAX_SPREAD = 3.0  # where the smoothing kernel is cut off, in sigmas
 _FILLED = 0.5  # a closed mask is cut where it is half
 
 
@@ -71,7 +75,9 @@ def find_threshold(density: Density, *, sigma_nm: float) -> float | None:
         return None
     cut = _otsu(log)
     dark, bright = density.per_um2.ravel()[log <= cut], density.per_um2.ravel()[log > cut]
-    if dark.mean(dtype=np.float64) > _ONE_CELL * bright.mean(dtype=np.float64):
+    background, cell = dark.mean(dtype=np.float64), bright.mean(dtype=np.float64)
+    noise = np.sqrt(max(background, floor) * floor)  # standard deviation of a smoothed even density
+    if background > _ONE_CELL * cell or cell - background < _NOISE * noise:
         return None
     return float(np.exp(cut))
 
@@ -92,44 +98,67 @@ def _otsu(values: NDArray[np.float64], n_bins: int = 256) -> float:
 def outlines_at(density: Density, threshold: float, *, field: "Polygon", sigma_nm: float, min_area_um2: float) -> list["Polygon"]:
     """Outlines of the dense patches within `field`, nm, holes filled, in order of their lower edge; small patches left out.
 
-    Smoothing spreads a cell beyond its edge; the outline is drawn back by what it does to a straight one.
+    Smoothing spreads a cell beyond its edge; each outline is drawn back by what it does to a straight one.
     """
     import shapely
 
     mask = density.per_um2 >= threshold
-    back_nm = _spread_nm(density.per_um2, mask, threshold, sigma_nm)
+    background = float(density.per_um2[~mask].mean(dtype=np.float64)) if not mask.all() else 0.0
     close_nm = 2 * sigma_nm
     # beyond the field's edge the mask goes on as it is there, so that cells are drawn back from their own edges only
-    margin = int(np.ceil((close_nm + back_nm) / density.bin_nm)) + 3
+    margin = int(np.ceil((close_nm + _MAX_SPREAD * sigma_nm) / density.bin_nm)) + 3
     level = _closed(np.pad(mask, margin, mode="edge"), close_nm / density.bin_nm)
-    patches = shapely.union_all([shapely.make_valid(shapely.Polygon(ring)) for ring in _rings(level, density, margin)])
-    parts = shapely.get_parts(shapely.intersection(shapely.buffer(patches, -back_nm), field))
+    drawn = []
+    for patch, excess in _patches(level, density, background, margin):
+        if patch.area >= min_area_um2 * NM2_PER_UM2:
+            share_per_nm2 = (threshold - background) / NM2_PER_UM2 / excess
+            drawn.append(_drawn_back(patch, share_per_nm2, field=field, sigma_nm=sigma_nm))
+    parts = shapely.get_parts(shapely.intersection(shapely.union_all(drawn), field))
     solid = [shapely.Polygon(part.exterior) for part in parts if isinstance(part, shapely.Polygon)]
     big = [shapely.simplify(part, density.bin_nm / 4) for part in solid if part.area >= min_area_um2 * NM2_PER_UM2]
     return sorted(big, key=lambda part: (part.bounds[1], part.bounds[0], part.area))
 
 
-def _spread_nm(density_per_um2: NDArray[np.float32], mask: NDArray[np.bool_], threshold: float, sigma_nm: float) -> float:
-    """How far outside a straight edge the smoothed density falls to the threshold: sigma times a normal quantile."""
-    background = density_per_um2[~mask].mean(dtype=np.float64) if not mask.all() else 0.0
-    cell = density_per_um2[mask].mean(dtype=np.float64)
-    share = (threshold - background) / (cell - background)
-    return float(max(0.0, -ndtri(np.clip(share, 1e-3, 1.0 - 1e-3)) * sigma_nm))
+def _drawn_back(patch: "Polygon", share_per_nm2: float, *, field: "Polygon", sigma_nm: float) -> "Geometry":
+    """The patch without what smoothing added: outside a straight edge the density falls to a share of the cell's at a
+    normal quantile. The cell's density is its locs over its area, so the area is found in a few rounds; few, because a
+    patch that is all edge (a line of locs) would vanish in many."""
+    import shapely
+
+    cell: Geometry = patch
+    for _ in range(_ROUNDS):
+        share = share_per_nm2 * shapely.intersection(cell, field).area
+        back = np.clip(-ndtri(np.clip(share, 1e-9, 0.5)), 0.0, _MAX_SPREAD)
+        cell = shapely.buffer(patch, -float(back) * sigma_nm)
+    return cell
 
 
 def _closed(mask: NDArray[np.bool_], radius: float) -> NDArray[np.float32]:
     """The mask closed by a disk (by distances, so its size costs nothing) and softened for a smooth contour; 0..1."""
     if not mask.all():
         grown = ndimage.distance_transform_edt(~mask) <= radius
+        if grown.all():  # a distance to nothing is no distance
+            return np.ones(mask.shape, np.float32)
         mask = mask | (ndimage.distance_transform_edt(np.pad(grown, 1, mode="edge"))[1:-1, 1:-1] > radius)
     return np.asarray(ndimage.gaussian_filter(mask.astype(np.float32), 1.0, mode="nearest"))
 
 
-def _rings(level: NDArray[np.float32], density: Density, margin: int) -> list[NDArray[np.float64]]:
-    """Closed contours at one half, nm; `level` has `margin` bins more than the density on all sides."""
+def _patches(level: NDArray[np.float32], density: Density, background: float, margin: int) -> Iterator[tuple["Polygon", float]]:
+    """Every patch with its holes filled, and how many locs it holds beyond the background's; in nm.
+
+    `level` has `margin` bins more than the density on all sides.
+    """
     from contourpy import contour_generator
+    import shapely
 
     padded = np.pad(level, 1)  # zeros all round close every contour
-    centres_y, centres_x = ((np.arange(n) - margin - 0.5) * density.bin_nm for n in padded.shape)
-    lines = contour_generator(centres_x, centres_y, padded).lines(_FILLED)
-    return [np.asarray(ring, np.float64) + density.origin_nm for ring in lines if len(ring) >= 4]
+    beyond = np.pad((density.per_um2 - np.float32(background)) * np.float32(density.bin_nm**2 / NM2_PER_UM2), margin + 1)
+    centres_x, centres_y = (o + (np.arange(n) - margin - 0.5) * density.bin_nm for o, n in zip(density.origin_nm, padded.shape[::-1]))
+    labels, _ = ndimage.label(padded >= _FILLED)
+    for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+        around = slice(rows.start - 1, rows.stop + 1), slice(columns.start - 1, columns.stop + 1)
+        own = labels[around] == label
+        alone = np.where(own | (labels[around] == 0), padded[around], 0)
+        lines = contour_generator(centres_x[around[1]], centres_y[around[0]], alone).lines(_FILLED)
+        rings = [shapely.make_valid(shapely.Polygon(ring)) for ring in lines if len(ring) >= 4]
+        yield shapely.union_all(rings), float(beyond[around][own].sum(dtype=np.float64))
