@@ -37,7 +37,9 @@ class Figure:
     def verdict(self, found: dict[str, Any]) -> str:
         value = self.value(found)
         met = [limit is not None and (value <= limit if self.bound == "≤" else value >= limit) for limit in (self.at_least, self.goal)]
-        return "goal" if met[1] else "at least" if met[0] else "missed"
+        if self.goal is None:
+            return "yes" if met[0] else "no"
+        return "goal" if met[1] else "at least" if met[0] else "no"
 
 
 FIGURES: Mapping[str, Figure] = {

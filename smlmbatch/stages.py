@@ -53,7 +53,7 @@ FIELD_STAGES: tuple[Stage, ...] = (
     Stage(
         "tile",
         "smlmbatch.tile.stage",
-        1,
+        2,
         ("ingest",),
         lambda field, inputs: {
             "outline": inputs.outline,

@@ -369,3 +369,16 @@ def test_hostile_names(small_campaign, tmp_path):
     assert units_made(smlmbatch("run", tmp_path / "in put", output)) == 0
     smlmbatch("export", output, tmp_path / "exported")
     smlmbatch("status", output)
+
+
+def test_nothing_is_written_elsewhere(small_campaign, tmp_path):
+    """Not in HOME, not in the temporary folder: only in OUTPUT."""
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    home.mkdir()
+    temporary.mkdir()
+    environ = os.environ | {"HOME": str(home), "TMPDIR": str(temporary)}
+    environ.pop("MPLCONFIGDIR", None)
+    smlmbatch("run", small_campaign, tmp_path / "out", "--workers", "2", env=environ)
+    assert list(home.iterdir()) == []
+    assert list(temporary.iterdir()) == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["home", "out", "temporary"]

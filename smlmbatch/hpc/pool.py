@@ -49,7 +49,8 @@ def _map_on_dask(
     from distributed import as_completed
 
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS}))
+        settings = {"distributed.scheduler.allowed-failures": ALLOWED_DEATHS, "temporary-directory": str(scratch)}
+        stack.enter_context(dask.config.set(settings))
         client = stack.enter_context(_connect(scheduler) if scheduler else _start_local(stack, min(workers, len(items) or 1), scratch))
         # biggest first would need sizes; the order of the plan is kept, completion order is the cluster's
         futures = {client.submit(call_pinned, function, item, pure=False): item for item in items}

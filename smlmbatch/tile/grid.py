@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shapely import Polygon
 
 REASONS = ("kept", "coverage below min_coverage", "fewer locs than min_locs")
+MAX_SQUARES = 1 << 20  # 3 um squares of a field of 3 mm: more is a wrong unit, or a loc far away
 _ROUNDING = 1e-9
 
 
@@ -35,12 +36,19 @@ class Grid:
     distance_to_edge_nm: NDArray[np.float64]
 
 
+def grid_shape(polygon: "Polygon", *, side_nm: float) -> tuple[float, float]:
+    """Rows and columns of squares that cover the outline's bounding box; as floats, which hold any number."""
+    x0, y0, x1, y1 = polygon.bounds
+    columns, rows = (max(1.0, float(np.ceil((high - low) / side_nm - _ROUNDING))) for low, high in ((x0, x1), (y0, y1)))
+    return rows, columns
+
+
 def lay_grid(polygon: "Polygon", *, side_nm: float) -> Grid:
     """Squares of `side_nm` from the lower-left corner of the outline's bounding box."""
     import shapely
 
-    x0, y0, x1, y1 = polygon.bounds
-    columns, rows = (max(1, int(np.ceil((high - low) / side_nm - _ROUNDING))) for low, high in ((x0, x1), (y0, y1)))
+    x0, y0, _, _ = polygon.bounds
+    rows, columns = grid_shape(polygon, side_nm=side_nm)
     column, row = np.meshgrid(np.arange(columns), np.arange(rows))
     origin_nm = np.column_stack((x0 + column.ravel() * side_nm, y0 + row.ravel() * side_nm))
     coverage = _coverage(polygon, origin_nm, side_nm)

@@ -5,7 +5,9 @@ in pixels of the image the outline was drawn on, so those need a pixel size, whi
 """
 
 import csv
+import io
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 Rings = dict[str, NDArray[np.float64]]  # region name → (v, 2) vertices
 _MAX_BYTES = 64 << 20  # a drawn outline has kilobytes
 _MAX_MEMBERS = 10_000
+_LARGEST_SHARE = 0.95  # of what crossing edges enclose: a freehand line's overlap at its end is less than the rest
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what ImageJ writes; these can be unpacked up to a limit
+_CLOSED_ROIS = ("POLYGON", "RECT", "OVAL", "FREEHAND", "TRACED")
 _X_NAMES, _Y_NAMES = ("x_nm", "x [nm]", "x"), ("y_nm", "y [nm]", "y")
 _DRAWN = "a cell outline: CSV of vertices in nm, or ImageJ's .roi or .zip"
 
@@ -46,7 +51,7 @@ def read_outline(path: Path, *, origin_nm: tuple[float, float], pixel_size_nm: f
     Raises
     ------
     InputError
-        not an outline, fewer than three vertices, crossing edges that enclose nothing, no pixel size
+        not an outline, fewer than three vertices, edges that cross so that it is not clear what is inside, no pixel size
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
@@ -66,15 +71,31 @@ def _cell(path: Path, number: int, name: str, ring: NDArray[np.float64]) -> Cell
     import shapely
 
     label = f"region {name!r}" if name else "the outline"
-    if len(ring) < 3 or not np.isfinite(ring).all():
-        raise InputError(path, f"{label} has {len(ring)} vertices, or some that are no number", "three vertices or more", "draw it again")
+    if not np.isfinite(ring).all():
+        raise InputError(path, f"{label} has vertices that are no finite number", "x and y in every vertex", "draw it again")
+    n_vertices = len(np.unique(ring, axis=0))
+    if n_vertices < 3:
+        raise InputError(path, f"{label} has {n_vertices} different vertices", "three or more", "draw it again")
     polygon = shapely.Polygon(ring)
-    if not polygon.is_valid:  # edges cross: what is enclosed is kept, largest piece only
-        pieces = [p for p in shapely.get_parts(shapely.make_valid(polygon)) if isinstance(p, shapely.Polygon)]
-        polygon = max(pieces, key=lambda p: p.area, default=shapely.Polygon())
+    if not polygon.is_valid:
+        polygon = _uncrossed(path, label, polygon)
     if polygon.area <= 0:
         raise InputError(path, f"{label} encloses nothing", "an outline with an inside", "draw it again")
     return Cell(name or f"cell {number}", name, shapely.Polygon(polygon.exterior))
+
+
+def _uncrossed(path: Path, label: str, polygon: "Polygon") -> "Polygon":
+    """The largest piece of an outline whose edges cross, if that is nearly all of it."""
+    import shapely
+
+    parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(polygon)))  # a collection may hold a multi-polygon
+    pieces = sorted((p for p in parts if isinstance(p, shapely.Polygon)), key=lambda p: p.area)
+    if not pieces:
+        return shapely.Polygon()
+    if pieces[-1].area < _LARGEST_SHARE * sum(p.area for p in pieces):
+        finding = f"{label} crosses itself and falls into {len(pieces)} pieces"
+        raise InputError(path, finding, "an outline with one inside", "draw each piece as a region of its own")
+    return pieces[-1]
 
 
 # ---- CSV
@@ -87,12 +108,15 @@ def _read_csv(path: Path) -> Rings:
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(path, f"is no text table ({error})", _DRAWN, "export the outline again") from error
     header = [name.lower() for name in rows[0]] if rows else []
-    if not header or all(_is_number(cell) for cell in rows[0][:2]):
-        columns: tuple[int, int, int | None] = (0, 1, None)
-    else:
-        columns = (_column(header, _X_NAMES, 0), _column(header, _Y_NAMES, 1), header.index("region") if "region" in header else None)
-        rows = rows[1:]
-    return _rings_of_rows(path, rows, columns)
+    if not header:
+        raise InputError(path, "holds no vertices", _DRAWN, "export the outline again")
+    if all(_is_number(cell) for cell in rows[0][:2]):
+        if any(rows[0][2:]):
+            mend = "add a first line with the names x_nm, y_nm and, for several outlines, region"
+            raise InputError(path, f"has {len(header)} columns without names", "x and y, or names above the columns", mend)
+        return _rings_of_rows(path, rows, (0, 1, None))
+    columns = (_column(path, header, _X_NAMES), _column(path, header, _Y_NAMES), header.index("region") if "region" in header else None)
+    return _rings_of_rows(path, rows[1:], columns)
 
 
 def _rings_of_rows(path: Path, rows: list[list[str]], columns: tuple[int, int, int | None]) -> Rings:
@@ -111,8 +135,12 @@ def _rings_of_rows(path: Path, rows: list[list[str]], columns: tuple[int, int, i
     return {name: np.array(ring) for name, ring in vertices.items()}
 
 
-def _column(header: list[str], names: tuple[str, ...], otherwise: int) -> int:
-    return next((header.index(name) for name in names if name in header), otherwise)
+def _column(path: Path, header: list[str], names: tuple[str, ...]) -> int:
+    for name in names:
+        if name in header:
+            return header.index(name)
+    finding = f"the first line is {','.join(header)!r}, which names no column {names[0]}"
+    raise InputError(path, finding, "columns x_nm and y_nm, parted by commas", "name the columns x_nm and y_nm")
 
 
 def _is_number(text: str) -> bool:
@@ -133,21 +161,31 @@ def _read_roi(path: Path) -> Rings:
 def _read_zip(path: Path) -> Rings:
     """Members are read in memory by name and never unpacked, so a name can't lead anywhere."""
     rings: Rings = {}
+    packed = io.BytesIO(path.read_bytes())  # so that what fails below is the zip and not the disk
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(packed) as archive:
             members = [info for info in archive.infolist() if info.filename.lower().endswith(".roi")]
-            if len(members) > _MAX_MEMBERS or sum(info.file_size for info in members) > _MAX_BYTES:
-                raise InputError(
-                    path, "unpacks to far more than outlines hold", _DRAWN, "save the outlines again with ImageJ's ROI manager"
-                )
+            _check_members(path, members)
             for info in members:
+                with archive.open(info) as file:
+                    content = file.read(info.file_size)  # without a limit, what a header hides would be unpacked whole
                 name = Path(info.filename).name[: -len(".roi")]
-                rings[name] = _imagej_ring(path, name, archive.read(info))
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+                if name in rings:
+                    raise InputError(path, f"holds two outlines named {name}", "a name for each outline", "rename one of them")
+                rings[name] = _imagej_ring(path, name, content)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
         raise InputError(path, f"is no whole zip file ({error})", _DRAWN, "save it again with ImageJ's ROI manager") from error
     if not rings:
         raise InputError(path, "holds no .roi", _DRAWN, "save the outlines with ImageJ's ROI manager")
     return rings
+
+
+def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    mend = "save the outlines again with ImageJ's ROI manager"
+    if len(members) > _MAX_MEMBERS or sum(info.file_size for info in members) > _MAX_BYTES:
+        raise InputError(path, "unpacks to far more than outlines hold", _DRAWN, mend)
+    if any(info.compress_type not in _COMPRESSIONS for info in members):
+        raise InputError(path, "is compressed in a way that ImageJ does not use", _DRAWN, mend)
 
 
 def _imagej_ring(path: Path, name: str, content: bytes) -> NDArray[np.float64]:
@@ -159,7 +197,10 @@ def _imagej_ring(path: Path, name: str, content: bytes) -> NDArray[np.float64]:
         ring = np.asarray(roi.coordinates(), dtype=np.float64)
     except Exception as error:  # roifile raises whatever a broken record leads to
         raise InputError(path, f"{name or 'the outline'} can't be read as an ImageJ ROI ({error})", _DRAWN, "save it again") from error
-    return ring.reshape(-1, 2) if ring.ndim == 2 else np.empty((0, 2))
+    if roi.roitype.name not in _CLOSED_ROIS:
+        finding = f"{name or 'the outline'} is an ImageJ ROI of type {roi.roitype.name.lower()}"
+        raise InputError(path, finding, "a polygon, rectangle, oval or freehand outline", "draw the outline with one of these tools")
+    return ring
 
 
 _READERS: Mapping[str, Callable[[Path], Rings]] = {".csv": _read_csv, ".roi": _read_roi, ".zip": _read_zip}

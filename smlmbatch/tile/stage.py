@@ -5,7 +5,6 @@ reasons stand in the attributes.
 """
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,13 +12,10 @@ from smlmbatch.config import TileConfig
 from smlmbatch.errors import InputError
 from smlmbatch.store.arrays import UnitReader, UnitWriter
 from smlmbatch.store.field_locs import FieldLocs
-from smlmbatch.tile.density import Density, find_threshold, outlines_at, smoothed_density
-from smlmbatch.tile.grid import REASONS, Grid, count_locs, judge, lay_grid
+from smlmbatch.tile.density import Density, field_box, find_threshold, outlines_at, smoothed_density
+from smlmbatch.tile.grid import MAX_SQUARES, REASONS, Grid, count_locs, grid_shape, judge, lay_grid
 from smlmbatch.tile.outline import Cell, read_outline
 from smlmbatch.work import Work
-
-if TYPE_CHECKING:
-    from shapely import Polygon
 
 
 def run(work: Work) -> None:
@@ -28,7 +24,7 @@ def run(work: Work) -> None:
     Raises
     ------
     InputError
-        the given outline can't be used
+        the given outline can't be used, or the grid would have more than `MAX_SQUARES`
     """
     config, ingest = work.config.tile, work.upstream["ingest"]
     locs = FieldLocs(ingest, columns=("x_nm", "y_nm", "channel"))
@@ -37,10 +33,11 @@ def run(work: Work) -> None:
     if work.outline is not None:
         cells, source = _given(work, ingest, locs), "file"
     elif config.outline == "field":
-        cells, source = _whole_field(locs), "field"
+        cells, source = [Cell("field", "", field_box(locs.extent))], "field"
     else:
         threshold = find_threshold(density, sigma_nm=config.density_sigma_nm)
-        cells, source = _found(locs, density, threshold, config), "found"
+        cells, source = _found(density, threshold, config), "found"
+    _check_size(work, cells)
     grids = [lay_grid(cell.polygon, side_nm=config.roi_nm) for cell in cells]
     reason = _write_rois(work.out, grids, locs, config, [int(c) for c in ingest.attrs["channels"]])
     _write_outlines(work.out, cells)
@@ -54,7 +51,7 @@ def run(work: Work) -> None:
         "outline_source": source,
         "roi_nm": config.roi_nm,
         "density_bin_nm": density.bin_nm,
-        "density_origin_nm": list(density.origin_nm),
+        "density_origin_nm": list(density.extent_nm[:2]),
         "density_threshold_per_um2": threshold,
         "n_rois": len(reason),
         "n_kept": int((reason == 0).sum()),
@@ -80,26 +77,19 @@ def _given(work: Work, ingest: UnitReader, locs: FieldLocs) -> list[Cell]:
     return cells
 
 
-def _whole_field(locs: FieldLocs) -> list[Cell]:
-    return [Cell("field", "", _field_box(locs))]
+def _check_size(work: Work, cells: list[Cell]) -> None:
+    side_nm = work.config.tile.roi_nm
+    n_squares = sum(float(np.prod(grid_shape(cell.polygon, side_nm=side_nm))) for cell in cells)
+    if n_squares > MAX_SQUARES:
+        finding = f"the outline's bounding box holds {n_squares:.3g} squares of {side_nm:g} nm"
+        mend = "check the units and look for locs far from all others, or set a larger roi_nm"
+        raise InputError(work.outline or work.source, finding, f"at most {MAX_SQUARES}", mend)
 
 
-def _field_box(locs: FieldLocs) -> "Polygon":
-    """The field's bounding box, drawn a step beyond its last locs so that half-open squares hold them."""
-    import shapely
-
-    x0, y0, x1, y1 = locs.extent
-    step = 1e-3 + 1e-6 * max(x1, y1)
-    box = shapely.box(x0, y0, x1 + step, y1 + step)
-    assert isinstance(box, shapely.Polygon)
-    return box
-
-
-def _found(locs: FieldLocs, density: Density, threshold: float | None, config: TileConfig) -> list[Cell]:
+def _found(density: Density, threshold: float | None, config: TileConfig) -> list[Cell]:
     if threshold is None:  # one population: cell from edge to edge
-        return [Cell("cell 1", "", _field_box(locs))]
-    field = _field_box(locs)
-    found = outlines_at(density, threshold, field=field, sigma_nm=config.density_sigma_nm, min_area_um2=config.min_cell_um2)
+        return [Cell("cell 1", "", field_box(density.extent_nm))]
+    found = outlines_at(density, threshold, sigma_nm=config.density_sigma_nm, min_area_um2=config.min_cell_um2)
     return [Cell(f"cell {number}", "", polygon) for number, polygon in enumerate(found, start=1)]
 
 

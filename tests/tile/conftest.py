@@ -1,5 +1,6 @@
 """Fields to tile without reading a file, and the stage without the engine."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,12 @@ class Tiled:
     attrs: dict[str, Any]
     digest: str
 
+    origin_nm: list[float]
+
     def polygons(self) -> list[shapely.Polygon]:
-        """The outlines as polygons, nm relative to the field's origin."""
-        start, vertices = self.arrays["outline_start"], self.arrays["outline_nm"]
-        return [shapely.Polygon(vertices[a:b]) for a, b in zip(start[:-1], start[1:], strict=True)]
+        """The outlines as polygons, absolute in nm."""
+        start, vertices = self.arrays["outline_start"], self.arrays["outline_nm"] + self.origin_nm
+        return [shapely.Polygon(vertices[a:b]) for a, b in itertools.pairwise(start)]
 
 
 def write_ingest(path: Path, xy_nm: np.ndarray, channel: np.ndarray | None = None, **attrs: Any) -> UnitReader:
@@ -83,7 +86,7 @@ def run_tile(
         )
     with UnitReader(path) as unit:
         assert unit.recompute_digest() == unit.digest
-        return Tiled({name: unit.read(name) for name in unit.names()}, dict(unit.attrs), unit.digest)
+        return Tiled({name: unit.read(name) for name in unit.names()}, dict(unit.attrs), unit.digest, ingest.attrs["origin_nm"])
 
 
 @pytest.fixture
