@@ -15,5 +15,4 @@ if [ $# -eq 0 ]; then
 fi
 code=0
 "$smlmbatch" run "$@" || code=$?
-if [ -f "$2/report/index.html" ]; then echo "report: $(cd -- "$2" && pwd)/report/index.html" >&2; fi
 exit "$code"

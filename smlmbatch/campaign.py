@@ -57,7 +57,7 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
 
     input_path, output = input_path.absolute(), output.absolute()
     _check_places(input_path, output)
-    _check_settings(output, config, update=update)
+    check_settings(output, config, update=update)
     scan = scan_input(input_path, sheet=sheet, exclude=output, config=config)
     plan = Plan(
         output=output,
@@ -80,7 +80,14 @@ def _check_places(input_path: Path, output: Path) -> None:
         raise ConfigError(f"OUTPUT {output} is not empty and no campaign of smlmbatch: choose a new folder")
 
 
-def _check_settings(output: Path, config: Config, *, update: bool) -> None:
+def check_settings(output: Path, config: Config, *, update: bool) -> None:
+    """Refuse other settings than OUTPUT was made with, unless `update`.
+
+    Raises
+    ------
+    ConfigError
+        names every setting that differs
+    """
     if update or not (output / CONFIG).exists():
         return
     before = load_config(output / CONFIG)

@@ -58,7 +58,7 @@ def run(input_path: Path, output: Path, part: tuple[int, int] | None, **options:
     smlmbatch run data/ results/ --workers 4
     smlmbatch run data/ results/ --part 2/8      (after `smlmbatch plan data/ results/`)
     """
-    from smlmbatch.campaign import load_plan
+    from smlmbatch.campaign import check_settings, load_plan
 
     work = _run_options(options, part)
     if part is None:
@@ -68,6 +68,7 @@ def run(input_path: Path, output: Path, part: tuple[int, int] | None, **options:
         _finish(plan, outcomes)
     else:
         plan = load_plan(output)
+        check_settings(plan.output, _config(options, output), update=False)  # a part works on what was planned
         _run_fields(plan, work)
 
 
@@ -214,7 +215,9 @@ def clean(output: Path, dry_run: bool, damaged: bool, stale_after_h: float) -> N
     rubbish = find_rubbish(loaded, stale_after_s=stale_after_h * 3600, damaged=damaged)
     for item in rubbish:
         _say(f"{item.path.relative_to(loaded.output)}: {item.reason}")
-    if not dry_run:
+    if not rubbish:
+        _talk("nothing to remove")
+    elif not dry_run:
         _talk(f"removed {len(rubbish)}, freed {remove_rubbish(loaded, rubbish) / 2**20:.1f} MiB")
 
 
@@ -313,10 +316,16 @@ def doctor(as_json: bool) -> None:
 # ---- what the verbs share
 
 
-def _config(options: dict[str, Any]) -> Any:
+def _config(options: dict[str, Any], output: Path | None = None) -> Any:
+    """Settings: of --config, else those OUTPUT was made with, else the defaults; then the options that were given."""
+    from smlmbatch.campaign import CONFIG
     from smlmbatch.config import Config, load_config, override
 
-    base = load_config(options["config_path"]) if options["config_path"] else Config()
+    stored = output / CONFIG if output is not None else None
+    if options["config_path"]:
+        base = load_config(options["config_path"])
+    else:
+        base = load_config(stored) if stored is not None and stored.is_file() else Config()
     ingest = {"map": options["column_map"], "format": options["format_name"], "pixel_size_nm": options["pixel_size_nm"]}
     tile = {name: options[name] for name in ("roi_nm", "min_coverage", "min_locs", "outline")}
     return override(base, {"ingest": ingest, "tile": tile})
@@ -325,12 +334,12 @@ def _config(options: dict[str, Any]) -> Any:
 def _plan(input_path: Path, output: Path, options: dict[str, Any]) -> Any:
     from smlmbatch.campaign import plan_campaign
 
-    return plan_campaign(input_path, output, sheet=options["sheet"], config=_config(options), update=options["update"])
+    return plan_campaign(input_path, output, sheet=options["sheet"], config=_config(options, output), update=options["update"])
 
 
 def _planned(planned: Any) -> str:
     unreadable = sum(not field.format for field in planned.fields)
-    return f"{len(planned.fields)} fields ({unreadable} not readable), {len(planned.ignored)} other files ignored"
+    return f"fields: {len(planned.fields)} ({unreadable} not readable); other files, ignored: {len(planned.ignored)}"
 
 
 def _run_options(options: dict[str, Any], part: tuple[int, int] | None, stages: tuple[str, ...] | None = None) -> Any:
@@ -376,10 +385,11 @@ def _finish(plan: Any, outcomes: Any) -> None:
 
     finish(plan, outcomes, _talk)
     _say(str(plan.output / "report" / "index.html"))
-    failed = sum(outcome.failure is not None for outcome in outcomes)
-    if failed:
-        _talk(f"{failed} of {len(outcomes)} fields failed: {plan.output / 'failed.csv'} says why and how to mend it")
-        sys.exit(EXIT_FAILED_FIELDS)
+    failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
+    if failures:
+        _talk(f"{len(failures)} of {len(outcomes)} fields failed: {plan.output / 'failed.csv'} says why and how to mend it")
+        unread = [failure for failure in failures if failure.stage == "ingest" and failure.kind == "input"]
+        sys.exit(EXIT_USAGE if len(unread) == len(outcomes) else EXIT_FAILED_FIELDS)
 
 
 def _printable(text: str) -> str:

@@ -183,7 +183,6 @@ def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk) -> Campaign
         from smlmbatch.report.html import write_report
 
         write_report(campaign, fingerprint=page, input_name=plan.root.name, software=software(), run=_run_facts(outcomes))
-        talk(f"report   {plan.output / 'report' / 'index.html'}")
     return campaign
 
 

@@ -92,7 +92,10 @@ def read_sheet(path: Path) -> list[dict[str, str]]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
+            first = file.readline()
+            file.seek(0)
+            delimiter = ";" if ";" in first and "," not in first else ","  # spreadsheets of half of Europe
+            reader = csv.DictReader(file, skipinitialspace=True, delimiter=delimiter)
             rows = [{(k or "").strip(): v for k, v in row.items()} for row in reader]
             header = [name.strip() for name in reader.fieldnames or []]
     except (OSError, csv.Error) as error:

@@ -53,7 +53,7 @@ FIELD_STAGES: tuple[Stage, ...] = (
     Stage(
         "tile",
         "smlmbatch.tile.stage",
-        2,
+        1,
         ("ingest",),
         lambda field, inputs: {
             "outline": inputs.outline,

@@ -161,7 +161,9 @@ def test_other_settings_need_a_word(small_campaign, small_output, tmp_path):
     done = smlmbatch("run", small_campaign, output, "--min-coverage", "0.5", "--update")
     assert "ingest" not in done.stderr  # only what the setting touches
     assert digest(output) != digest(small_output)
-    smlmbatch("run", small_campaign, output, "--update")
+    assert "0 to do" in smlmbatch("run", small_campaign, output).stderr  # what is not stated stays as it was
+    smlmbatch("run", small_campaign, output, "--part", "1/2", "--min-coverage", "0.9", expect=2)
+    smlmbatch("run", small_campaign, output, "--min-coverage", "0.9", "--update")
     assert digest(output) == digest(small_output)
     removed = smlmbatch("clean", output).stdout.splitlines()
     assert len(removed) == 8  # tile and measure of four fields under the other setting
@@ -174,7 +176,7 @@ def test_a_stale_attempt_publishes_late(small_campaign, small_output, tmp_path):
     output = tmp_path / "out"
     smlmbatch("run", small_campaign, output, "--min-coverage", "0.5")
     late = {p.relative_to(output): p.read_bytes() for p in (output / "store").rglob("tile-*.zarr.zip")}
-    smlmbatch("run", small_campaign, output, "--update")
+    smlmbatch("run", small_campaign, output, "--min-coverage", "0.9", "--update")
     smlmbatch("clean", output)
     for path, content in late.items():
         assert not (output / path).exists()
@@ -204,6 +206,9 @@ def test_damage_is_found_and_mended(small_campaign, small_output, tmp_path):
     content = bytearray(unit.read_bytes())
     content[len(content) // 3] ^= 0xFF
     unit.write_bytes(content)
+    (output / "report" / "index.html").unlink()
+    for verb in (["run", small_campaign], ["report"]):
+        assert "Traceback" not in smlmbatch(*verb, output, expect=None).stderr
     done = smlmbatch("verify", output, expect=3)
     assert "damaged" in done.stderr
     assert "clean --damaged" in done.stderr
@@ -268,15 +273,19 @@ def test_a_file_that_is_gone(small_copy, tmp_path):
     assert "not there" in row["finding"]
 
 
-@pytest.mark.parametrize("what", ["nowhere", "empty folder", "only a picture"])
+@pytest.mark.parametrize("what", ["nowhere", "empty folder", "only a picture", "only a table of somebody's", "only results"])
 def test_nothing_readable(tmp_path, what):
     source = tmp_path / "in"
     if what != "nowhere":
         source.mkdir()
     if what == "only a picture":
         (source / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    if what.startswith("only a table"):
+        (source / "a.csv").write_text("a,b\n" + "1,2\n" * 20)
+    if what == "only results":
+        (source / "rois.csv").write_text("key,roi,x_nm,y_nm,coverage,channel\n" + "F,1,2,3,1.0,0\n" * 20)
     done = smlmbatch("run", source, tmp_path / "out", expect=2)
-    assert str(source) in done.stderr
+    assert str(tmp_path) in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -287,6 +296,9 @@ def test_output_inside_input(small_copy, small_output):
     smlmbatch("run", small_copy, small_copy / "results")
     smlmbatch("run", small_copy, small_copy / "results")
     assert digest(small_copy / "results") == digest(small_output)
+    (small_copy / "samples.csv").unlink()
+    smlmbatch("run", small_copy, small_copy.parent / "other")  # the results of one campaign are no input of another
+    assert len(list((small_copy.parent / "other" / "store" / "fields").iterdir())) == 4
 
 
 def test_output_is_input_or_holds_it(small_copy):

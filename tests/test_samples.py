@@ -75,5 +75,7 @@ def test_sheets_that_make_no_sense(tmp_path, text, match):
 def test_sheet_details(tmp_path):
     (tmp_path / "s.csv").write_bytes("\ufeffpath , condition\n a.csv , EGF \nb.csv\n".encode())
     assert read_sheet(tmp_path / "s.csv") == [{"path": "a.csv", "condition": "EGF"}, {"path": "b.csv", "condition": ""}]
+    (tmp_path / "s.csv").write_text("path;condition\na,b.csv;EGF\n")
+    assert read_sheet(tmp_path / "s.csv") == [{"path": "a,b.csv", "condition": "EGF"}]
     with pytest.raises(InputError, match="pixel_size_nm is 'big'"):
         field_of_row({"pixel_size_nm": "big"}, path="a.csv", format_name="")

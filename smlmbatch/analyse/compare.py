@@ -2,7 +2,9 @@
 
 The replicate is the unit: ROIs of one cell and cells of one dish are not independent, so a condition's mean and
 spread are taken over its replicates' means (Lord et al., J Cell Biol 219, e202001064, 2020). A replicate's mean is
-taken over all its kept ROIs in which the descriptor is defined. Replicates of one label within a condition are one
+taken over all its kept ROIs in which the descriptor is defined. ROIs are kept by the locs of all channels together, so
+one may hold next to nothing of a channel; nearest neighbours or clusters of three locs are chance, and such ROIs enter
+only what counts (`COUNTED`), where leaving them out would bias the mean upward. Replicates of one label within a condition are one
 replicate, whichever field or batch they come from. Nothing here tests a hypothesis.
 """
 
@@ -14,13 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.analyse.tables import DESCRIPTORS, STAGES, legible
+from smlmbatch.analyse.columns import DESCRIPTORS
+from smlmbatch.analyse.tables import STAGES, legible
 from smlmbatch.errors import SmlmbatchError
 from smlmbatch.store.arrays import UnitReader
 from smlmbatch.work import Campaign
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+COUNTED = ("n_locs", "density_per_um2", "n_clusters")  # all other descriptors describe the pattern of locs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +38,7 @@ class ReplicateMean:
     replicate: str
     mean: float
     n_fields: int  # fields with a kept ROI
-    n_rois: int  # kept ROIs in which the descriptor is defined
+    n_rois: int  # kept ROIs that enter the mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +60,7 @@ class ConditionMean:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RipleyCurve:
-    """Ripley's K of one replicate: mean over its ROIs with at least 2 locs.
+    """Ripley's K of one replicate: mean over its ROIs that hold enough locs of the channel.
 
     Attributes
     ----------
@@ -85,16 +90,33 @@ def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:
     return [(0, int(piece), piece) if piece.isdecimal() else (1, 0, piece) for piece in pieces], text
 
 
-def replicate_means(rois: "pa.Table", *, descriptors: Sequence[str] = DESCRIPTORS) -> list[ReplicateMean]:
-    """Means of each descriptor over each replicate's kept ROIs, by condition, channel, descriptor and replicate.
+def described(rois: "pa.Table", *, min_locs: int) -> "pa.Table":
+    """Kept ROIs; descriptors of the pattern are null where a ROI has fewer than `min_locs` locs of the channel.
 
     Parameters
     ----------
     rois : as `tables.read_tables` gives it
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     kept = rois.filter(pc.field("kept"))
+    enough = pc.greater_equal(kept["n_locs"], min_locs)
+    for i, name in enumerate(kept.column_names):
+        if name in DESCRIPTORS and name not in COUNTED:
+            kept = kept.set_column(i, name, pc.if_else(enough, kept[name], pa.scalar(None, kept[name].type)))
+    return kept
+
+
+def replicate_means(rois: "pa.Table", *, min_locs: int, descriptors: Sequence[str] = DESCRIPTORS) -> list[ReplicateMean]:
+    """Means of each descriptor over each replicate's ROIs, by condition, channel, descriptor and replicate.
+
+    Parameters
+    ----------
+    rois : as `tables.read_tables` gives it
+    min_locs : fewest locs of the channel for the descriptors of the pattern, as in `described`
+    """
+    kept = described(rois, min_locs=min_locs)
     wanted = [(name, kind) for name in descriptors for kind in ("mean", "count")]
     keys = ["condition", "channel", "replicate"]
     # one thread: sums of floats keep their order
@@ -139,7 +161,8 @@ def _condition_mean(members: Sequence[ReplicateMean]) -> ConditionMean:
 def ripley_curves(campaign: Campaign) -> list[RipleyCurve]:
     """Mean K of each replicate, sorted by condition, channel and replicate; fields are read one by one.
 
-    K is averaged, not L: K's estimate is unbiased, its root is not.
+    K is averaged, not L: K's estimate is unbiased, its root is not. ROIs with fewer than `tile.min_locs` locs of the
+    channel are left out.
 
     Raises
     ------
@@ -153,10 +176,11 @@ def ripley_curves(campaign: Campaign) -> list[RipleyCurve]:
             continue
         with UnitReader(result.units["measure"]) as measure:
             found_nm, k_nm2, channel = measure.read("radius_nm"), measure.read("ripley_k_nm2"), measure.read("channel")
+            enough = measure.read("n_locs") >= campaign.config.tile.min_locs
         if len(radius_nm) and not np.array_equal(radius_nm, found_nm):
             raise SmlmbatchError(f"{result.field.path}: Ripley's K at other radii than in the fields before it")
         radius_nm = found_nm
-        defined = np.isfinite(k_nm2).all(axis=1)
+        defined = enough & np.isfinite(k_nm2).all(axis=1)
         for c in np.unique(channel[defined]).tolist():
             rows = k_nm2[defined & (channel == c)]
             key = (legible(result.field.condition_of(c)), c, legible(result.field.replicate))

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smlmbatch.analyse.columns import DESCRIPTOR_COLUMNS, DESCRIPTORS, FIELD_COLUMNS, ROI_COLUMNS, Column, arrow_schema
 from smlmbatch.analyse.fingerprint import FINGERPRINT_KEY, table_paths
 from smlmbatch.store.arrays import UnitReader
-from smlmbatch.store.schema import SCHEMA
 from smlmbatch.store.units import appears_whole
 from smlmbatch.work import Campaign, FieldResult
 
@@ -25,66 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 STAGES = ("ingest", "tile", "measure")  # a field is analysed when all of these are published
-DESCRIPTORS = tuple(name for name, spec in SCHEMA["measure"].items() if spec.dims == ("row",) and name not in ("roi", "channel"))
 _GROUP_ROWS = 1 << 16  # rows held before a row group is written: a few MiB
-
-# Column → type, in the order in which they stand. `label_*` columns of the sample sheet follow those of a field.
-_FIELD_COLUMNS = {
-    "key": "string",
-    "field": "string",
-    "path": "string",
-    "condition": "string",
-    "replicate": "string",
-    "batch": "string",
-    "status": "string",  # ok | failed | unfinished
-    "failed_stage": "string",
-    "format": "string",
-    "dims": "int8",
-    "pixel_size_nm": "double",
-    "frame_base": "int64",
-    "columns": "names",
-    "n_read": "int64",
-    "n": "int64",
-    "n_dropped": "int64",
-    "dropped": "counts",
-    "warnings": "counts",
-    "origin_x_nm": "double",
-    "origin_y_nm": "double",
-    "extent_x_um": "double",
-    "extent_y_um": "double",
-    "extent_z_um": "double",
-    "precision_median_nm": "double",
-    "first_frame": "int64",
-    "last_frame": "int64",
-    "channels": "integers",
-    "channel_names": "texts",
-    "n_per_channel": "integers",
-    "outline_source": "string",
-    "density_threshold_per_um2": "double",
-    "n_cells": "int64",
-    "cell_area_um2": "double",
-    "n_rois": "int64",
-    "n_rois_kept": "int64",
-    "roi_density_per_um2": "double",  # mean over kept ROIs of all channels' locs per covered area
-}
-_ROI_COLUMNS = {
-    "key": "string",
-    "field": "string",
-    "condition": "string",  # of the channel
-    "replicate": "string",
-    "batch": "string",
-    "roi": "int32",
-    "cell": "string",
-    "region": "string",
-    "x_nm": "double",  # lower-left corner in the source's own coordinates
-    "y_nm": "double",
-    "side_nm": "double",
-    "coverage": "double",
-    "kept": "bool",
-    "reason": "string",
-    "distance_to_edge_nm": "double",
-    "channel": "uint8",
-}
 
 
 class Tables(NamedTuple):
@@ -278,26 +219,12 @@ def _descriptor_columns(measure: UnitReader, channels: list[int], n_rois: int) -
 
 def _field_schema(campaign: Campaign) -> "pa.Schema":
     labels = sorted({legible(name) for result in campaign.fields for name, _ in result.field.labels})
-    return _schema(_FIELD_COLUMNS | {f"label_{name}": "string" for name in labels})
+    text = Column("string", "", "")
+    return arrow_schema({**FIELD_COLUMNS, **{f"label_{name}": text for name in labels}})
 
 
 def _roi_schema() -> "pa.Schema":
-    return _schema(_ROI_COLUMNS | {name: _NUMPY_TO_ARROW[SCHEMA["measure"][name].dtype] for name in DESCRIPTORS})
-
-
-_NUMPY_TO_ARROW = {"f4": "float", "f8": "double", "i4": "int32", "i8": "int64", "u1": "uint8"}
-
-
-def _schema(columns: Mapping[str, str]) -> "pa.Schema":
-    import pyarrow as pa
-
-    compound = {
-        "counts": pa.map_(pa.string(), pa.int64()),
-        "names": pa.map_(pa.string(), pa.string()),
-        "integers": pa.list_(pa.int64()),
-        "texts": pa.list_(pa.string()),
-    }
-    return pa.schema([(name, compound.get(kind) or pa.type_for_alias(kind)) for name, kind in columns.items()])
+    return arrow_schema({**ROI_COLUMNS, **DESCRIPTOR_COLUMNS})
 
 
 class _RowGroups:

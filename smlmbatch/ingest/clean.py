@@ -27,6 +27,7 @@ OUT_OF_RANGE: Final = "coordinate out of range"
 NO_PRECISION: Final = "precision not a positive number"
 NO_Z: Final = "z not a finite number"
 Z_AT_LIMIT: Final = "z at the limit of the fit"
+CUT_OFF = "the last line has no end: is the file cut off?"
 MAX_COORDINATE_NM: Final = 1e10  # 10 m: what lies farther is a fit that ran away or a wrong unit
 _MALFORMED_AT_LEAST = 10
 _CLIPPED_AT_LEAST = 10  # equal extreme z values that can't be chance
@@ -108,6 +109,8 @@ def clean_batches(source: Source, tally: Tally) -> Iterator[Batch]:
     if source.format == "smap":
         clipped = sum(n for n in (tally.z_nm.n_low, tally.z_nm.n_high) if n >= _CLIPPED_AT_LEAST)
         tally.warnings += Counter({Z_AT_LIMIT: clipped})
+    if source.cut_off:
+        tally.warnings[CUT_OFF] = 1
     _check(source, tally)
 
 

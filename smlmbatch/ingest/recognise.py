@@ -4,7 +4,7 @@ The first 64 KiB decide, and for HDF5 the names inside. A name's suffix decides 
 text is a script, or that an empty or binary file was meant to be a table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -18,6 +18,7 @@ from smlmbatch.ingest.readers import missing_file
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MATLAB_HDF5 = b"MATLAB 7.3 MAT-file"
 _MAP: Final = "give a map such as x=X,y=Y,unit=nm"
+_RESULT: Final = "a table of results, made by smlmbatch"
 _EXPORT: Final = f"export it as ThunderSTORM CSV, or as a table, and {_MAP}"
 _AGAIN: Final = "copy or export it again"
 
@@ -124,6 +125,20 @@ def _of_binary(head: bytes, suffix: str) -> Recognition:
     return _unreadable(f"the name ends in {suffix} and the content is binary of no known kind", _AGAIN)
 
 
+def _is_result(names: Sequence[str]) -> bool:
+    """Whether a table is one of ours: of ROIs or fields, exported or copied into INPUT."""
+    return any(columns <= set(names) for columns in ({"key", "roi", "coverage"}, {"key", "n_rois", "n_rois_kept"}))
+
+
+def _map_for(names: Sequence[str]) -> str:
+    """How to mend a table that needs a map: with its own columns where their names say enough."""
+    by_word = {name.strip().lower(): name for name in reversed(names)}
+    pairs = [f"{word}={by_word[word]}" for word in ("x", "y", "z", "frame", "channel") if word in by_word]
+    if not {"x", "y"} <= by_word.keys():
+        return _MAP
+    return f"give the map {','.join(pairs)},unit=nm (or um, px: what x and y are in)"
+
+
 # ---- containers
 
 
@@ -164,11 +179,13 @@ def _of_parquet(path: Path, overrides: Overrides) -> Recognition:
         names = parquet_names(path)
     except InputError as error:
         return _unreadable(error.finding, error.mend)
+    if _is_result(names):
+        return _ignored(_RESULT)
     if overrides.map or {"x_nm", "y_nm"} <= set(names):
         return _field("table")
     vendor = _vendor_of(names)
     what = f"this is {vendor} saved as Parquet" if vendor else "a Parquet table whose columns no reader knows"
-    return _unreadable(f"{what}; found {', '.join(names[:20])}", _MAP)
+    return _unreadable(f"{what}; found {', '.join(names[:20])}", _map_for(names))
 
 
 def _of_zip(path: Path, overrides: Overrides) -> Recognition:
@@ -205,6 +222,8 @@ def _of_text(head: TextHead, suffix: str, overrides: Overrides) -> Recognition:
         if suffix in TABLE_SUFFIXES and head.names and not head.sample and len(head.names) > 1:
             return _unreadable(f"a table without a record; found the columns {', '.join(head.names[:20])}", _AGAIN)
         return _ignored("text without a table of numbers")
+    if _is_result(head.names):
+        return _ignored(_RESULT)
     if overrides.map_wins and head.names:
         return _field("table")
     if not vendor and not head.commented and has_suffixed_xy(head.names):
@@ -216,7 +235,7 @@ def _of_text(head: TextHead, suffix: str, overrides: Overrides) -> Recognition:
     if not head.names:
         return _unreadable("a table without a header line", "add a first line that names the columns, e.g. frame,x_nm,y_nm")
     found = ", ".join(head.names[:20])
-    return _unreadable(f"a table whose columns no reader knows; found {found}", _MAP)
+    return _unreadable(f"a table whose columns no reader knows; found {found}", _map_for(head.names))
 
 
 def _vendor_of(names: tuple[str, ...] | list[str]) -> str:

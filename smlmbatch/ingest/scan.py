@@ -4,9 +4,9 @@ Without a sheet every file that holds localisations is a field, also one that ca
 the reason, so that it stands in `failed.csv`). Hidden files and OUTPUT are never looked at.
 """
 
-import csv
 import os
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +14,13 @@ from typing import Final
 
 from smlmbatch.config import Config
 from smlmbatch.errors import ConfigError, InputError
-from smlmbatch.ingest.columns import overrides_of
+from smlmbatch.ingest.columns import overrides_of, parse_map
 from smlmbatch.ingest.readers import READERS
 from smlmbatch.ingest.recognise import recognise
 from smlmbatch.samples import Field, field_of_row, read_sheet
 
 _SHEET_NAME: Final = "samples.csv"
+_RECORD: Final = "smlmbatch.json"
 _NOTHING = "nothing in it is a localisation file"
 
 
@@ -50,6 +51,8 @@ def scan_input(input_path: Path, *, sheet: Path | None, exclude: Path | None, co
     """
     if config.ingest.format and config.ingest.format not in READERS:
         raise ConfigError(f"ingest.format = {config.ingest.format!r}: wanted one of {', '.join(READERS)}")
+    if config.ingest.map:
+        parse_map("--map", config.ingest.map)
     if not input_path.exists():
         raise InputError(input_path, "is not there", "a folder, a sample sheet or a localisation file", "correct the path of INPUT")
     sheet = sheet or _own_sheet(input_path)
@@ -77,10 +80,7 @@ def _own_sheet(input_path: Path) -> Path | None:
 def _has_path_column(file: Path) -> bool:
     with file.open("rb") as opened:
         line = opened.readline(1 << 16).decode("utf-8-sig", "replace")
-    try:
-        return "path" in [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True), [])]
-    except csv.Error:
-        return False
+    return "path" in [cell.strip() for cell in re.split("[,;]", line)]
 
 
 def _check_keys(input_path: Path, fields: tuple[Field, ...]) -> None:
@@ -131,7 +131,8 @@ def _files(root: Path, exclude: Path | None) -> Iterator[str]:
     excluded = _identity(exclude)
     for folder, subfolders, names in os.walk(root, followlinks=True):
         identity = _identity(Path(folder))
-        if identity is None or identity in seen or identity == excluded:
+        ours = _RECORD in names and folder != os.fspath(root)  # OUTPUT of some campaign: its tables are no localisations
+        if identity is None or identity in seen or identity == excluded or ours:
             subfolders.clear()
             continue
         seen.add(identity)
@@ -197,4 +198,6 @@ def _not_named(sheet: Path, input_path: Path, exclude: Path | None, fields: Mapp
     if not input_path.is_dir() or input_path.resolve() != sheet.parent.resolve():
         return ()
     known = {*fields, *(field.cell_outline for field in fields.values()), sheet.name}
-    return tuple((path, "not in the sample sheet") for path in _files(input_path, exclude) if path not in known)
+    sidecars = {posixpath.splitext(path)[0] + ".yaml" for path in fields}
+    others = [path for path in _files(input_path, exclude) if path not in known]
+    return tuple((path, "sidecar of a field" if path in sidecars else "not in the sample sheet") for path in others)

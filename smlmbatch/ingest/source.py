@@ -51,10 +51,14 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A file ready to be streamed. `blocks` starts from the file's beginning at every call."""
+    """A file ready to be streamed. `blocks` starts from the file's beginning at every call.
+
+    `cut_off`: a text file that ends within a line, as a torn copy does; its last number may be short of digits.
+    """
 
     path: Path
     format: str
     resolved: Resolved
     blocks: Callable[[], Iterator[RawBlock]]
     malformed: Malformed = field(default_factory=Malformed)
+    cut_off: bool = False

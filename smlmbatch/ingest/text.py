@@ -1,5 +1,6 @@
 """Text readers: ThunderSTORM's CSV, and tables of one's own."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,20 @@ def _read_head(path: Path) -> TextHead:
 
 def _source(path: Path, name: str, head: TextHead, resolved: Resolved) -> Source:
     malformed = Malformed()
-    return Source(path=path, format=name, resolved=resolved, blocks=lambda: _blocks(path, head, resolved, malformed), malformed=malformed)
+    return Source(
+        path=path,
+        format=name,
+        resolved=resolved,
+        blocks=lambda: _blocks(path, head, resolved, malformed),
+        malformed=malformed,
+        cut_off=not _ends_with_a_line(path),
+    )
+
+
+def _ends_with_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) in b"\r\n"
 
 
 def _blocks(path: Path, head: TextHead, resolved: Resolved, malformed: Malformed) -> Iterator[RawBlock]:

@@ -65,6 +65,8 @@ def ripley_k_nm2(x_nm: NDArray[np.floating], y_nm: NDArray[np.floating], *, wind
 def peak_of_l_nm(k_nm2: Floats, radii_nm: Floats) -> tuple[float, float]:
     """Radius and height of the maximum of L(r) - r, with L = sqrt(K / pi); the first of equal maxima; NaN if K is.
 
+    Where the curve still rises at the last radius there is no peak within the range: its radius is NaN.
+
     >>> peak_of_l_nm(np.pi * np.array([100.0, 900, 900]), np.array([10.0, 20, 30]))
     (20.0, 10.0)
     """
@@ -72,7 +74,7 @@ def peak_of_l_nm(k_nm2: Floats, radii_nm: Floats) -> tuple[float, float]:
         return math.nan, math.nan
     excess = np.sqrt(k_nm2 / np.pi) - radii_nm
     peak = int(np.argmax(excess))
-    return float(radii_nm[peak]), float(excess[peak])
+    return math.nan if peak == len(excess) - 1 else float(radii_nm[peak]), float(excess[peak])
 
 
 def nearest_neighbours_nm(x_nm: NDArray[np.floating], y_nm: NDArray[np.floating]) -> Floats:

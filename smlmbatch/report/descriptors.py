@@ -2,16 +2,25 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.analyse.compare import ConditionMean, ReplicateMean, RipleyCurve, condition_means, natural_key, replicate_means
+from smlmbatch.analyse.compare import (
+    ConditionMean,
+    ReplicateMean,
+    RipleyCurve,
+    condition_means,
+    described,
+    natural_key,
+    replicate_means,
+)
 from smlmbatch.report.figures import Curves, Look, Panel, Strip, draw_curves, draw_strips, look_of
-from smlmbatch.report.page import Markup, element, join, table
+from smlmbatch.report.page import Markup, breakable, element, join, table
 from smlmbatch.report.wording import NONE, Title, count, counted, mean_and_sd, titles
 
 if TYPE_CHECKING:
@@ -19,27 +28,42 @@ if TYPE_CHECKING:
 
 _MOST_DOTS = 400  # ROIs drawn of one condition
 _DOTS, _JITTER = 1, 2  # what random draws are for: first number of their key
-_CONDITIONS_ABREAST = 6
+_CONDITIONS_ABREAST = 4
+_COUNTS = "density, locs per ROI and clusters per ROI"  # `compare.COUNTED` in words
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """All that this part shows, by condition, channel and replicate."""
+    """All that this part shows, by condition, channel and replicate.
+
+    Attributes
+    ----------
+    rois : kept ROIs, as `compare.described` gives them
+    min_locs : fewest locs of a channel for the descriptors of its pattern
+    n_sparse : kept ROIs with fewer, by condition and channel
+    """
 
     rois: "pa.Table"
     replicates: Sequence[ReplicateMean]
     conditions: Sequence[ConditionMean]
     curves: Sequence[RipleyCurve]
+    min_locs: int
+    n_sparse: Mapping[tuple[str, int], int]
 
     @property
     def channels(self) -> list[int]:
         return sorted({c.channel for c in self.conditions})
 
 
-def gather(rois: "pa.Table", curves: Sequence[RipleyCurve]) -> Numbers:
+def gather(rois: "pa.Table", curves: Sequence[RipleyCurve], *, min_locs: int) -> Numbers:
     """Means of the ROI table's descriptors."""
-    replicates = replicate_means(rois)
-    return Numbers(rois, replicates, condition_means(replicates), curves)
+    import pyarrow.compute as pc
+
+    kept = described(rois, min_locs=min_locs)
+    replicates = replicate_means(rois, min_locs=min_locs)
+    sparse = kept.filter(pc.field("n_locs") < min_locs).select(["condition", "channel"]).to_pydict()
+    n_sparse = Counter(zip(sparse["condition"], sparse["channel"], strict=True))
+    return Numbers(kept, replicates, condition_means(replicates), curves, min_locs, n_sparse)
 
 
 def looks(numbers: Numbers) -> dict[str, Look]:
@@ -60,9 +84,10 @@ def show_channel(numbers: Numbers, channel: int) -> Markup:
     return join(
         [
             _key(names, conditions, looks(numbers)),
-            element("figure", element("img", src=strips, alt=says, class_="plot"), _strip_caption()),
-            _show_curves(drawn) if drawn else None,
+            element("figure", element("img", src=strips, alt=says, class_="plot"), _strip_caption(numbers.min_locs)),
+            _show_curves(drawn, numbers.min_locs) if drawn else None,
             *_number_tables(conditions, names, shown),
+            *_left_out(numbers, channel, names),
         ]
     )
 
@@ -78,11 +103,11 @@ def _key(names: Sequence[str], conditions: Sequence[ConditionMean], look: dict[s
     return element("div", *said, class_="key")
 
 
-def _strip_caption() -> Markup:
+def _strip_caption(min_locs: int) -> Markup:
     text = (
         f"Small grey dots: ROIs (at most {_MOST_DOTS} drawn of a condition). Large markers: means of the replicates, each at its own "
         "height in all panels. Black line: mean of the replicates. Axes span 99 % of the ROIs and all replicates; dots beyond sit on "
-        "the edge."
+        f"the edge. ROIs with fewer than {min_locs} locs of this channel are shown and averaged in {_COUNTS} only."
     )
     return element("figcaption", text)
 
@@ -112,10 +137,10 @@ def _panels(numbers: Numbers, channel: int, names: Sequence[str], shown: dict[st
 
 
 def _sample(rois: "pa.Table", condition: str, channel: int, descriptors: Sequence[str], *, number: int) -> dict[str, NDArray[np.float64]]:
-    """Defined values of at most `_MOST_DOTS` kept ROIs, the same ROIs for every descriptor."""
+    """Defined values of at most `_MOST_DOTS` ROIs, the same ROIs for every descriptor."""
     import pyarrow.compute as pc
 
-    wanted = pc.field("kept") & (pc.field("condition") == condition) & (pc.field("channel") == channel)
+    wanted = (pc.field("condition") == condition) & (pc.field("channel") == channel)
     members = rois.filter(wanted).select(descriptors)
     if len(members) > _MOST_DOTS:
         rng = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(_DOTS, channel, number)))
@@ -136,10 +161,11 @@ def _curves(numbers: Numbers, channel: int, names: Sequence[str]) -> list[Curves
     return found
 
 
-def _show_curves(curves: Sequence[Curves]) -> Markup:
+def _show_curves(curves: Sequence[Curves], min_locs: int) -> Markup:
     caption = (
         "Ripley's L(r) \u2212 r. Above 0: more neighbours within r than locs placed at random would have; the rise at small r holds "
-        "repeated blinks of the same molecule too. Thick: mean over replicates; band: ± one standard deviation; thin: replicates."
+        "repeated blinks of the same molecule too. Thick: mean over replicates; band: ± one standard deviation; thin: replicates. "
+        f"ROIs with fewer than {min_locs} locs of this channel are left out."
     )
     image = element("img", src=draw_curves(curves), alt="Mean L(r) \u2212 r against r for each condition.", class_="plot")
     return element("figure", image, element("figcaption", caption))
@@ -149,21 +175,46 @@ def _show_curves(curves: Sequence[Curves]) -> Markup:
 
 
 def _number_tables(conditions: Sequence[ConditionMean], names: Sequence[str], shown: dict[str, Title]) -> list[Markup]:
+    """A column per condition and, beside it, how many ROIs entered."""
     found = {(c.condition, c.descriptor): c for c in conditions}
     tables = []
     for first in range(0, len(names), _CONDITIONS_ABREAST):
         abreast = names[first : first + _CONDITIONS_ABREAST]
-        rows = [[title.name, title.unit, *(_cell(found[name, d], title) for name in abreast)] for d, title in shown.items()]
-        for words, key in (("Replicates", "n_replicates"), ("Fields", "n_fields"), ("ROIs", "n_rois")):
+        rows = [[title.name, title.unit, *(cell for n in abreast for cell in _cells(found[n, d], title))] for d, title in shown.items()]
+        for words, key in (("Replicates", "n_replicates"), ("Fields", "n_fields")):
             most = (max(getattr(found[name, d], key) for d in shown) for name in abreast)
-            rows.append([words, "", *map(count, most)])
-        tables.append(table(["Mean ± SD over replicates", "Unit", *abreast], rows, numeric=range(2, 2 + len(abreast)), class_="few"))
+            rows.append([words, "", *(cell for n in most for cell in (count(n), ""))])
+        header = ["Mean ± SD over replicates", "Unit", *(cell for name in abreast for cell in (breakable(name), "n ROIs"))]
+        tables.append(table(header, rows, numeric=range(2, len(header)), class_="few"))
     return tables
 
 
-def _cell(condition: ConditionMean, title: Title) -> Markup | str:
-    mean, sd = mean_and_sd(condition.mean / title.divisor, condition.sd / title.divisor)
-    return mean if sd == NONE else join([mean, " ", element("span", f"± {sd}", class_="pm")])
+def _cells(condition: ConditionMean, title: Title) -> tuple[Markup | str, Markup]:
+    mean, sd = mean_and_sd(condition.mean / title.divisor, condition.sd / title.divisor, most=title.decimals)
+    shown = mean if sd == NONE else join([mean, " ", element("span", f"± {sd}", class_="pm")])
+    return shown, element("span", count(condition.n_rois), class_="pm")
+
+
+def _left_out(numbers: Numbers, channel: int, names: Sequence[str]) -> list[Markup]:
+    """What keeps ROIs out of a mean, with the number of ROIs of each condition."""
+    entered = {(c.condition, c.descriptor): c.n_rois for c in numbers.conditions if c.channel == channel}
+    all_of = {name: entered[name, "n_locs"] for name in names}
+    curved = {name: entered[name, "ripley_max_nm"] for name in names}
+    sparse = {name: numbers.n_sparse.get((name, channel), 0) for name in names}
+    endless = {name: curved[name] - entered[name, "ripley_peak_nm"] for name in names}
+    notes = (
+        (f"Fewer than {numbers.min_locs} locs of this channel", sparse, all_of, f"They enter {_COUNTS} only."),
+        ("No maximum of L(r) \u2212 r within the radii measured", endless, curved, "They do not enter the radius of that maximum."),
+    )
+    return [
+        element("p", f"{what}: {', '.join(_share(name, n[name], of[name]) for name in names if n[name])}. {so}", class_="note")
+        for what, n, of, so in notes
+        if any(n.values())
+    ]
+
+
+def _share(name: str, n: int, of: int) -> str:
+    return f"{count(n)} of {counted(of, 'ROI')} of {name}"
 
 
 def csv_files(numbers: Numbers) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smlmbatch.analyse.compare import ripley_curves
+from smlmbatch.analyse.compare import natural_key, ripley_curves
 from smlmbatch.analyse.tables import Tables, legible, read_tables
 from smlmbatch.config import to_toml
 from smlmbatch.report.descriptors import Numbers, csv_files, gather, show_channel
@@ -23,6 +23,7 @@ from smlmbatch.report.sections import (
     show_fields,
     show_ignored,
     show_pictures,
+    with_sample,
 )
 from smlmbatch.report.wording import REFERENCES, count, counted, methods, percent
 from smlmbatch.store.units import write_whole
@@ -57,8 +58,8 @@ def write_report(campaign: Campaign, *, fingerprint: str, input_name: str, softw
         the tables are not written yet
     """
     tables = read_tables(campaign.output)
-    numbers = gather(tables.rois, ripley_curves(campaign))
-    rows = in_order(tables.fields.to_pylist())
+    numbers = gather(tables.rois, ripley_curves(campaign), min_locs=campaign.config.tile.min_locs)
+    rows = in_order(with_sample(campaign, tables.fields.to_pylist()))
     name = legible(input_name) or "campaign"
     body = join(
         [
@@ -101,9 +102,9 @@ def _head(campaign: Campaign, rows: Sequence[Row], name: str, run: Mapping[str, 
     ok = [row for row in rows if row["status"] == "ok"]
     numbers = (
         (sum(row["n"] for row in ok), "localisation"),
-        (sum(row["n_cells"] for row in ok), "cell"),
-        (len({row["condition"] for row in rows}), "condition"),
-        (len({(row["condition"], row["replicate"]) for row in rows}), "replicate"),
+        (sum(row["n_cells"] for row in ok), "outline"),
+        (len(_conditions(ok)), "condition"),
+        (len({(row["conditions"], row["replicate"]) for row in ok}), "replicate"),
     )
     facts = [(count(n), word if n == 1 else word + "s") for n, word in numbers]
     facts += [(legible(str(run["finished"])), "finished")] if "finished" in run else []
@@ -115,6 +116,10 @@ def _head(campaign: Campaign, rows: Sequence[Row], name: str, run: Mapping[str, 
         element("div", *(element("div", element("b", value), " ", element("span", words)) for value, words in facts), class_="facts"),
         element("nav", *links),
     )
+
+
+def _conditions(rows: Sequence[Row]) -> list[str]:
+    return sorted({condition for row in rows for condition in row["conditions"]}, key=natural_key)
 
 
 def _verdict(rows: Sequence[Row], *, ignored: int) -> Markup:
@@ -142,6 +147,10 @@ def _descriptors(numbers: Numbers, rows: Sequence[Row]) -> list[Markup]:
         return [element("p", "No ROI was kept, so there is nothing to describe.")]
     intro = "The replicate is the unit: its ROIs are averaged first. This part describes; it tests no hypothesis."
     parts = [element("p", intro)]
+    described = {c.condition for c in numbers.conditions}
+    bare = [name for name in _conditions(rows) if name not in described]
+    if bare:
+        parts.append(element("p", f"Without any kept ROI, so not described: {', '.join(bare)}.", class_="warn"))
     for channel in numbers.channels:
         if len(numbers.channels) > 1:
             parts.append(element("h3", _channel_title(channel, rows)))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 VOID = frozenset({"br", "img", "meta", "wbr"})  # elements without an end tag, of those used here
 # XML 1.0 allows no other control characters, and browsers show none
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_LONGEST_PIECE = 24  # letters of a name that stay on one line
 
 
 class Markup(str):
@@ -46,12 +47,14 @@ def element(name: str, /, *children: str | None, **attributes: str | None) -> Ma
 
 
 def breakable(name: str) -> Markup:
-    """A file's name that may be broken into lines where its words end.
+    """A name that may be broken into lines after `_`, `-`, `.` and `/`, and within a piece only where that is long.
 
-    >>> breakable("cell_1<")
-    'cell_<wbr>1&lt;'
+    >>> breakable("cell_1.csv<")
+    'cell_<wbr>1.<wbr>csv&lt;'
     """
-    return Markup("<wbr>".join(escape(piece) for piece in re.split(r"(?<=[_/-])(?=[^_/-])", name)))
+    words = re.split(r"(?<=[_./-])(?=[^_./-])", name)
+    pieces = [word[i : i + _LONGEST_PIECE] for word in words for i in range(0, len(word), _LONGEST_PIECE)]
+    return Markup("<wbr>".join(escape(piece) for piece in pieces))
 
 
 def table(
@@ -108,11 +111,11 @@ nav { font-size: 13px; margin: 18px 0 0; } nav a { margin-right: 18px; } a { col
 .wide { overflow-x: auto; margin: 12px 0; }
 table { border-collapse: collapse; font-size: 13px; line-height: 1.4; font-variant-numeric: tabular-nums; width: 100%; }
 th { text-align: left; font-weight: 600; color: var(--soft); border-bottom: 1.5px solid var(--ink); vertical-align: bottom; }
-td { border-bottom: 1px solid var(--line); vertical-align: middle; overflow-wrap: anywhere; }
+td { border-bottom: 1px solid var(--line); vertical-align: middle; }
 th, td { padding: 5px 18px 5px 0; } th:last-child, td:last-child { padding-right: 2px; }
 th.n, td.n { text-align: right; } td.n, td.w { white-space: nowrap; }
 table.few { width: auto; min-width: 46%; } table.few td, table.few th { padding-right: 28px; }
-td.n .pm { color: var(--soft); }
+td.n .pm { color: var(--soft); } th.n { min-width: 52px; }
 table.fields td { padding-top: 3px; padding-bottom: 3px; } table.fields td:nth-child(2) { min-width: 140px; }
 table.fields th, table.fields td { padding-left: 5px; padding-right: 5px; }
 table.fields td:nth-child(3) { min-width: 84px; }

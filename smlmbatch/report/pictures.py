@@ -6,6 +6,7 @@ stray locs far away would shrink the cell to a dot, so the view is cut to where 
 """
 
 import base64
+import math
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ _THUMB_PX = 80
 _LEVELS = 48  # shades; the eye tells no more in a noisy picture, and fewer pack better
 _CLIP_PERCENTILE = 99.5  # of pixels that hold locs; above it all are equally bright
 _SPARSE = 0.05  # share of pixels with locs
+_GRID_LINES = ((30, 0.9, 0.5), (100, 0.7, 0.34), (math.inf, 0.5, 0.18))  # up to so many ROIs: line width in px, opacity
 _TOOLTIPS = 400  # more ROIs than this are drawn without
 
 
@@ -213,10 +215,11 @@ def _rois(tile: UnitReader, view: View, scale: float) -> Iterable[Markup]:
             for i in np.flatnonzero(which).tolist()
         ]
 
-    width, dash = f"{scale:.2f}", f"{3 * scale:.1f} {4 * scale:.1f}"
-    common = {"fill": "none", "pointer_events": "all", "stroke": "#ffffff"}
-    yield element("g", *squares(~kept), **common, stroke_width=width, stroke_opacity="0.3", stroke_dasharray=dash)
-    yield element("g", *squares(kept), **common, stroke_width=width, stroke_opacity="0.55")
+    thickness, opacity = next((width, opacity) for most, width, opacity in _GRID_LINES if len(kept) <= most)
+    common = {"fill": "none", "pointer_events": "all", "stroke": "#ffffff", "stroke_width": f"{thickness * scale:.2f}"}
+    dash = f"{3 * scale:.1f} {4 * scale:.1f}"
+    yield element("g", *squares(~kept), **common, stroke_opacity=f"{0.5 * opacity:.2f}", stroke_dasharray=dash)
+    yield element("g", *squares(kept), **common, stroke_opacity=f"{opacity:.2f}")
 
 
 def _tooltips(tile: UnitReader) -> list[Markup]:
@@ -233,17 +236,29 @@ def _tooltips(tile: UnitReader) -> list[Markup]:
 
 
 def _scale_bar(view: View, scale: float) -> Iterable[Markup]:
-    """A bar of 1, 2 or 5 times a power of ten, about a fifth of the picture, lower right."""
+    """A bar of 1, 2 or 5 times a power of ten, about a fifth of the picture, lower right, on a dark ground."""
     rows, columns = view.shape
     bar_nm = _round_length(0.22 * columns * view.pixel_nm)
     width, right, bottom = bar_nm / view.pixel_nm, columns - 14 * scale, rows - 14 * scale
+    half = max(width / 2, 0.3 * 13 * scale * len(length(bar_nm))) + 7 * scale  # letters are about 0.6 of their size wide
+    centre = min(right - width / 2, columns - half)
     yield element(
-        "rect", x=f"{right - width:.1f}", y=f"{bottom - 4 * scale:.1f}", width=f"{width:.1f}", height=f"{4 * scale:.1f}", fill="#fff"
+        "rect",
+        x=f"{centre - half:.1f}",
+        y=f"{bottom - 27 * scale:.1f}",
+        width=f"{2 * half:.1f}",
+        height=f"{34 * scale:.1f}",
+        rx=f"{3 * scale:.1f}",
+        fill="#000004",
+        fill_opacity="0.6",
+    )
+    yield element(
+        "rect", x=f"{centre - width / 2:.1f}", y=f"{bottom - 4 * scale:.1f}", width=f"{width:.1f}", height=f"{4 * scale:.1f}", fill="#fff"
     )
     yield element(
         "text",
         length(bar_nm),
-        x=f"{right - width / 2:.1f}",
+        x=f"{centre:.1f}",
         y=f"{bottom - 10 * scale:.1f}",
         fill="#fff",
         font_size=f"{13 * scale:.1f}",

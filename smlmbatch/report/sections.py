@@ -1,5 +1,6 @@
 """The page's parts on what came in, what was dropped and why, and the rendered fields."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from smlmbatch.analyse.compare import natural_key
 from smlmbatch.analyse.tables import STAGES, legible
 from smlmbatch.report.page import Markup, breakable, element, join, table
 from smlmbatch.report.pictures import choose_view, count_locs, draw_field, spread_evenly, thumbnail
-from smlmbatch.report.wording import NONE, count, counted, number, percent, roi_hint, warnings_of
+from smlmbatch.report.wording import NO_ROI_HINT, NONE, count, counted, number, percent, roi_hint, rows_dropped, warnings_of
 from smlmbatch.store.arrays import UnitReader
 from smlmbatch.work import Campaign, FieldResult
 
@@ -22,11 +23,40 @@ _MOST_THUMBNAILS = 200
 _MOST_REASONS, _MOST_NAMES = 50, 20  # kinds of failure, and fields named with each
 _MOST_LISTED = 200  # rows of the tables of dropped records and ignored files
 _THUMB_PX = 46
+_FINDING_LETTERS = 60  # of the reason why a field failed, in the table of fields
+
+
+def with_sample(campaign: Campaign, rows: Sequence[Row]) -> list[Row]:
+    """Rows with two things more: `conditions`, of the channels in their order, and `finding`, why a field failed."""
+    results = {legible(r.field.key): r for r in campaign.fields}
+    return [{**row, "conditions": _conditions(results[row["key"]], row), "finding": _finding(results[row["key"]])} for row in rows]
+
+
+def _conditions(result: FieldResult, row: Row) -> tuple[str, ...]:
+    """Each condition once; those of the sample sheet where the channels are not known."""
+    own = {int(name.removeprefix("condition_")) for name, value in result.field.labels if _CONDITION_OF_CHANNEL.fullmatch(name) and value}
+    found = (result.field.condition_of(c) for c in row["channels"] or sorted(own))
+    return tuple(dict.fromkeys(map(legible, found))) or (row["condition"],)
+
+
+_CONDITION_OF_CHANNEL = re.compile(r"condition_\d+", re.ASCII)
+
+
+def _finding(result: FieldResult) -> str:
+    finding = " ".join(legible(result.failure.finding).split()) if result.failure else ""
+    return finding if len(finding) <= _FINDING_LETTERS else finding[: _FINDING_LETTERS - 1].rstrip() + "…"
+
+
+def conditions_said(row: Row) -> Markup:
+    """Conditions of a field's channels, in the order of the channels."""
+    return join(part for i, name in enumerate(row["conditions"]) for part in (" / " if i else None, breakable(name)))
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
     """Fields as people look for them: by condition, replicate and name."""
-    return sorted(rows, key=lambda r: (natural_key(r["condition"]), natural_key(r["replicate"]), natural_key(r["field"]), r["key"]))
+    return sorted(
+        rows, key=lambda r: ([natural_key(c) for c in r["conditions"]], natural_key(r["replicate"]), natural_key(r["field"]), r["key"])
+    )
 
 
 def open_units(result: FieldResult) -> tuple[UnitReader, UnitReader]:
@@ -79,8 +109,12 @@ def _kept(row: Row) -> str:
 
 def _remarks(row: Row) -> str:
     if row["status"] != "ok":
-        return element("span", "failed" if row["status"] == "failed" else "not finished", class_="warn")
-    said = warnings_of(row)
+        why = f": {row['finding']}" if row["finding"] else ""
+        return element("span", f"{row['status'] if row['status'] == 'failed' else 'not finished'}{why}", class_="warn")
+    said, some_dropped = warnings_of(row), bool(row["n_dropped"])
+    if some_dropped and not any(rows_dropped(row) in words for words in said):  # so few that it is no warning
+        said_softly = element("span", rows_dropped(row), class_="soft")
+        return join([element("span", "; ".join(said) + "; ", class_="warn") if said else None, said_softly])
     return element("span", "; ".join(said), class_="warn") if said else NONE
 
 
@@ -95,14 +129,14 @@ def _locs(row: Row) -> str:
 # Title, kind ("n" = number, "w" = a word not to break), how to show it.
 _FIELD_COLUMNS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
     ("Field", "", lambda r: element("b", breakable(r["field"])) if r["status"] == "ok" else breakable(r["field"])),
-    ("Condition", "", lambda r: breakable(r["condition"])),
+    ("Condition", "", conditions_said),
     ("Replicate", "", lambda r: breakable(r["replicate"]) if r["replicate"] != r["field"] else element("span", "this file", class_="soft")),
     ("Batch", "", lambda r: breakable(r["batch"])),
     ("Format", "w", lambda r: r["format"] or NONE),
     ("Locs", "n", _locs),
     ("Extent (µm)", "n", _extent),
     ("Precision (nm)", "n", lambda r: number(r["precision_median_nm"])),
-    ("Cell area (µm²)", "n", lambda r: number(r["cell_area_um2"])),
+    ("Outline area (µm²)", "n", lambda r: number(r["cell_area_um2"])),
     ("ROIs kept", "n", _kept),
     ("Remarks", "", _remarks),
 )
@@ -135,9 +169,10 @@ def _failure(stage: str, kind: str, finding: str, want: str, mend: str, *, resul
     return element("div", head, *lines, element("p", f"Stage {stage}: {_KINDS.get(kind, kind)}", class_="soft"), class_="failed")
 
 
-def _first_names(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> Markup:
     more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {count(more)} more" if more > 0 else "")
+    shown = [part for i, name in enumerate(names[:_MOST_NAMES]) for part in (", " if i else None, breakable(name))]
+    return join([*shown, f" and {count(more)} more" if more > 0 else None])
 
 
 _KINDS = {
@@ -158,8 +193,8 @@ def show_dropped_records(rows: Sequence[Row]) -> Markup:
     hit.sort(key=lambda r: (-r["n_dropped"] / r["n_read"], r["key"]))
     body = [
         [
-            r["field"],
-            r["condition"],
+            breakable(r["field"]),
+            conditions_said(r),
             count(r["n_read"]),
             count(r["n_dropped"]),
             percent(r["n_dropped"], r["n_read"]),
@@ -187,10 +222,13 @@ def show_dropped_rois(rois: "pa.Table", rows: Sequence[Row]) -> Markup:
 
     found, kept = (sum(r[name] or 0 for r in rows) for name in ("n_rois", "n_rois_kept"))
     heading = element("h3", "Regions of interest")
-    without = [r["path"] for r in rows if r["status"] == "ok" and not r["n_rois_kept"]]
+    bare = [r for r in rows if r["status"] == "ok" and not r["n_rois_kept"]]
     lines = [element("p", f"{count(kept)} of {counted(found, 'ROI')} kept." if found else "No ROI was found in any field.")]
-    if without:
-        lines.append(element("p", f"{counted(len(without), 'field')} without any kept ROI: {_first_names(without)}.", class_="warn"))
+    if bare:
+        names = _first_names([r["path"] for r in bare])
+        lines.append(element("p", f"{counted(len(bare), 'field')} without any kept ROI: ", names, ".", class_="warn"))
+    if any(r["n_cells"] and r["outline_source"] == "found" for r in bare):
+        lines.append(element("p", NO_ROI_HINT))
     # one row per region: a region has as many rows as its field has channels
     dropped = rois.filter(~pc.field("kept")).group_by(["key", "roi", "reason"], use_threads=False).aggregate([])
     if len(dropped):
@@ -211,7 +249,7 @@ def show_ignored(campaign: Campaign) -> Markup | None:
     """Files that are plainly no localisation table."""
     if not campaign.ignored:
         return None
-    body = [[legible(path), reason] for path, reason in campaign.ignored[:_MOST_LISTED]]
+    body = [[breakable(legible(path)), reason] for path, reason in campaign.ignored[:_MOST_LISTED]]
     heading = element("h3", f"Files ignored ({count(len(campaign.ignored))})")
     more = len(campaign.ignored) - _MOST_LISTED
     note = element("p", f"and {counted(more, 'more file')}.", class_="note") if more > 0 else None
@@ -263,7 +301,7 @@ def _pictures_of(result: FieldResult, row: Row, *, columns: int) -> list[Markup]
         for (channel, pixels), name in zip(counts.items(), names, strict=True):
             label = f"{row['field']}{', ' + name if name else ''}: rendered localisations, cell outline and ROIs"
             drawing = draw_field(pixels, view, tile, shown_px=_SHOWN_PX[columns], label=label)
-            head = element("b", row["field"] + (f", {name}" if name else ""))
+            head = element("b", breakable(row["field"]), f", {name}" if name else None)
             sample = legible(result.field.condition_of(channel))
             sample += f" · {row['replicate']}" if row["replicate"] != row["field"] else ""
             said = [

@@ -14,11 +14,12 @@ _THIN = "\u202f"  # narrow space, does not break
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """How a descriptor is shown: its name, its unit, and what its value is divided by to be in that unit."""
+    """How a descriptor is shown: its name, its unit, what its value is divided by to be in that unit, and most decimals."""
 
     name: str
     unit: str
     divisor: float = 1.0
+    decimals: int = 6
 
     def __str__(self) -> str:
         return f"{self.name} ({self.unit})"
@@ -27,10 +28,10 @@ class Title:
 # In the order in which they are shown.
 _TITLES = {
     "density_per_um2": Title("Density", "locs/µm²"),
-    "n_locs": Title("Locs per ROI", "locs"),
-    "n_clusters": Title("Clusters per ROI", "clusters"),
+    "n_locs": Title("Locs per ROI", "locs", decimals=1),
+    "n_clusters": Title("Clusters per ROI", "clusters", decimals=2),
     "noise_fraction": Title("Locs outside clusters", "%", 0.01),
-    "locs_per_cluster": Title("Locs per cluster", "locs"),
+    "locs_per_cluster": Title("Locs per cluster", "locs", decimals=1),
     "cluster_area_nm2": Title("Cluster area", "10³ nm²", 1000.0),
     "cluster_radius_nm": Title("Cluster radius of gyration", "nm"),
     "nn_mean_nm": Title("Nearest neighbour, mean", "nm"),
@@ -86,16 +87,24 @@ def _decimals(value: float, digits: int) -> int:
     return 0 if value == 0 else min(6, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
 
 
-def mean_and_sd(mean: float, sd: float) -> tuple[str, str]:
+def mean_and_sd(mean: float, sd: float, *, most: int = 6) -> tuple[str, str]:
     """Both with the decimals that two significant digits of the standard deviation need, four of the mean at most.
+
+    Parameters
+    ----------
+    most : decimals not to go beyond, unless a value would be shown as 0
 
     >>> mean_and_sd(123.456, 1.234), mean_and_sd(0.5, float("nan")) == ("0.500", NONE)
     (('123.5', '1.2'), True)
+    >>> mean_and_sd(0.04, 0.0812, most=2)
+    ('0.04', '0.08')
     """
-    if not math.isfinite(mean) or not math.isfinite(sd):
-        return number(mean), NONE
-    decimals = min(_decimals(sd, 2), _decimals(mean, 4)) if sd else _decimals(mean, 3)
-    return f"{mean:,.{decimals}f}", f"{sd:,.{decimals}f}"
+    if not math.isfinite(mean):
+        return NONE, NONE
+    spread = sd if math.isfinite(sd) else 0.0
+    decimals = min(_decimals(spread, 2), _decimals(mean, 4)) if spread else _decimals(mean, 3)
+    decimals = min(decimals, max(most, _decimals(mean, 1), _decimals(spread, 1)))
+    return f"{mean:,.{decimals}f}", f"{sd:,.{decimals}f}" if math.isfinite(sd) else NONE
 
 
 def percent(part: int, whole: int) -> str:
@@ -156,9 +165,14 @@ _CHECKS = (
     _Check(lambda r: r["n_rois_kept"] is not None and 0 < r["n_rois_kept"] < 5, lambda r: "few ROIs"),
     _Check(
         lambda r: r["n_dropped"] and r["n_dropped"] > 0.01 * r["n_read"],
-        lambda r: f"{percent(r['n_dropped'], r['n_read'])} of records dropped",
+        lambda r: f"{rows_dropped(r)} ({percent(r['n_dropped'], r['n_read'])})",
     ),
 )
+
+
+def rows_dropped(row: Mapping[str, Any]) -> str:
+    """How many rows of a field were no valid loc."""
+    return f"{counted(row['n_dropped'], 'row')} dropped"
 
 
 def warnings_of(row: Mapping[str, Any]) -> list[str]:
@@ -169,8 +183,17 @@ def warnings_of(row: Mapping[str, Any]) -> list[str]:
 
 # A word in the reason → what to change.
 _ROI_HINTS = (
-    (("coverage", "cell", "outline", "inside"), "Cells smaller than the ROI, or ragged: lower tile.roi_nm or tile.min_coverage."),
-    (("loc", "count", "few"), "Sparse ROIs: lower tile.min_locs, or look whether the outline takes in background."),
+    (
+        ("coverage", "cell", "outline", "inside"),
+        "Cells smaller than the ROI, or ragged: run again with a smaller --roi-nm or --min-coverage, and --update.",
+    ),
+    (
+        ("loc", "count", "few"),
+        "Sparse ROIs: run again with a smaller --min-locs and --update, or look whether the outline takes in background.",
+    ),
+)
+NO_ROI_HINT = (
+    "Outlines were found there, but none holds a ROI. To take the whole field instead, run again with --outline field and --update."
 )
 
 
@@ -207,7 +230,9 @@ def methods(config: Config, *, software: Mapping[str, str]) -> list[str]:
         f"thinned at random (seed {measure.seed}), which does not change K. Repeated blinks of one molecule were not merged, so "
         "clusters and K at short radii hold them too.",
         "Each descriptor was averaged over the ROIs of a replicate; conditions are given as mean ± standard deviation over replicates [5]. "
-        "ROIs without a value (for example the cluster area of a ROI without clusters) do not enter a mean.",
+        f"ROIs with fewer than {counted(tile.min_locs, 'loc')} of a channel enter only that channel's density, locs per ROI and clusters "
+        "per ROI. ROIs without a value (for example the cluster area of a ROI without clusters, or the radius of the maximum of "
+        "L(r) \u2212 r where it does not lie within the radii) do not enter a mean.",
     ]
 
 

@@ -231,7 +231,8 @@ class UnitReader:
         self.digest: str = attrs.pop(_DIGEST)
         self.attrs = MappingProxyType(attrs)
         self._store = _SealedZip(path, mode="r")
-        self._group = zarr.open_group(self._store, mode="r")
+        with _damage_named(path):
+            self._group = zarr.open_group(self._store, mode="r")
         self._arrays: dict[str, zarr.Array[Any]] = {}
 
     def __enter__(self) -> "UnitReader":
@@ -250,7 +251,8 @@ class UnitReader:
     def array(self, name: str) -> "zarr.Array[Any]":
         """The Zarr array itself, for slicing."""
         if name not in self._arrays:
-            found = self._group[name]
+            with _damage_named(self.path):
+                found = self._group[name]
             assert isinstance(found, zarr.Array)
             self._arrays[name] = found
         return self._arrays[name]
@@ -260,8 +262,9 @@ class UnitReader:
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Rows start..stop of an array (all by default), decoded."""
-        values = self.array(name)[start:stop]
-        return np.asarray(values)
+        array = self.array(name)
+        with _damage_named(self.path):
+            return np.asarray(array[start:stop])
 
     def recompute_digest(self) -> str:
         """The digest of what is really there, shard by shard; differs from `digest` if the file is damaged."""
@@ -273,6 +276,15 @@ class UnitReader:
                 piece = np.ascontiguousarray(self.read(name, start, start + SHARD_ROWS))
                 hashes[name].update(piece.data)
         return _unit_digest({name: h.hexdigest() for name, h in hashes.items()}, dict(self.attrs))
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Whatever zarr, a codec or the JSON reader makes of a damaged file becomes one error that says what to do."""
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise SmlmbatchError(f"{path}: is damaged ({type(error).__name__}: {error}); `smlmbatch clean --damaged` removes it") from error
 
 
 def _root_attrs(path: Path) -> dict[str, Any]:

@@ -75,7 +75,9 @@ _MEASURE = {
     "nn_mean_nm": ArraySpec(("row",), "f8", "nm", "Mean distance to the nearest neighbour; NaN below 2 locs."),
     "nn_median_nm": ArraySpec(("row",), "f8", "nm", "Median distance to the nearest neighbour; NaN below 2 locs."),
     "ripley_n": ArraySpec(("row",), "i8", "1", "Locs used for Ripley's K (fewer than n_locs where the region was thinned)."),
-    "ripley_peak_nm": ArraySpec(("row",), "f8", "nm", "Radius of the maximum of L(r) - r; NaN below 2 locs."),
+    "ripley_peak_nm": ArraySpec(
+        ("row",), "f8", "nm", "Radius of the maximum of L(r) - r; NaN below 2 locs, or where the maximum lies at the last radius."
+    ),
     "ripley_max_nm": ArraySpec(("row",), "f8", "nm", "Maximum of L(r) - r; NaN below 2 locs."),
     "ripley_k_nm2": ArraySpec(("row", "radius"), "f8", "nm2", "Ripley's K, translation edge correction; NaN below 2 locs."),
     "radius_nm": ArraySpec(("radius",), "f8", "nm", "Radii at which K is given."),

@@ -1,18 +1,27 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smlmbatch.analyse.compare import condition_means, natural_key, replicate_means, ripley_curves
-from smlmbatch.analyse.tables import DESCRIPTORS, read_tables, write_tables
+from smlmbatch.analyse.compare import COUNTED, condition_means, described, natural_key, replicate_means, ripley_curves
+from smlmbatch.analyse.columns import DESCRIPTORS
+from smlmbatch.analyse.tables import read_tables, write_tables
+from smlmbatch.config import config_from_dict
 from smlmbatch.errors import SmlmbatchError
 from smlmbatch.work import Campaign
 
 
 def table(rows):
     names = ("key", "condition", "channel", "replicate", "kept", "nn_mean_nm")
-    return pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)})
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(names)}
+    return pa.table(columns | {"n_locs": [100] * len(rows)})
+
+
+def means_of(rows):
+    return replicate_means(table(rows), min_locs=50, descriptors=["nn_mean_nm"])
 
 
 ROWS = [
@@ -28,7 +37,7 @@ ROWS = [
 
 
 def test_replicates_are_means_over_their_rois():
-    means = replicate_means(table(ROWS), descriptors=["nn_mean_nm"])
+    means = means_of(ROWS)
     found = {(m.condition, m.channel, m.replicate): (m.mean, m.n_fields, m.n_rois) for m in means}
     assert found[("ctrl", 0, "1")] == (30.0, 2, 3)
     assert found[("ctrl", 0, "2")] == (50.0, 1, 1)
@@ -37,7 +46,7 @@ def test_replicates_are_means_over_their_rois():
 
 
 def test_conditions_are_means_over_their_replicates():
-    ctrl, egf0, egf1 = condition_means(replicate_means(table(ROWS), descriptors=["nn_mean_nm"]))
+    ctrl, egf0, egf1 = condition_means(means_of(ROWS))
     assert (ctrl.mean, ctrl.n_replicates, ctrl.n_fields, ctrl.n_rois) == (40.0, 2, 3, 4)
     assert ctrl.sd == pytest.approx(200**0.5)
     assert np.isnan(egf0.mean)
@@ -48,17 +57,50 @@ def test_conditions_are_means_over_their_replicates():
 
 def test_order_of_rows_does_not_matter():
     def told(rows):
-        return [str(m) for m in replicate_means(table(rows), descriptors=["nn_mean_nm"])]
+        return [str(m) for m in means_of(rows)]
 
     assert told(ROWS) == told(ROWS[::-1])
 
 
 def test_level_of_the_conditions_is_found(made, tmp_path):
     write_tables(made.study(tmp_path, conditions=("a", "b"), n_locs=2000), fingerprint="f")
-    means = {(m.condition, m.descriptor): m for m in condition_means(replicate_means(read_tables(tmp_path).rois))}
+    means = {(m.condition, m.descriptor): m for m in condition_means(replicate_means(read_tables(tmp_path).rois, min_locs=50))}
     assert {name for _, name in means} == set(DESCRIPTORS)
     assert means[("b", "nn_mean_nm")].mean / means[("a", "nn_mean_nm")].mean == pytest.approx(2, rel=0.25)
     assert means[("a", "nn_mean_nm")].n_replicates == 3
+
+
+def test_patterns_of_few_locs_are_left_out_and_counts_are_not():
+    n_locs, nn_nm, n_clusters = [60, 49, 50, 3], [10.0, 1000.0, 20.0, None], [4, 0, 2, 0]
+    rois = table([("f1", "ctrl", 0, "1", True, value) for value in nn_nm])
+    rois = rois.set_column(rois.schema.get_field_index("n_locs"), "n_locs", pa.array(n_locs)).append_column("n_clusters", [n_clusters])
+    found = replicate_means(rois, min_locs=50, descriptors=["nn_mean_nm", "n_clusters", "n_locs"])
+    assert {m.descriptor: (m.mean, m.n_rois) for m in found} == {
+        "nn_mean_nm": (15.0, 2),
+        "n_clusters": (1.5, 4),
+        "n_locs": (40.5, 4),
+    }
+    assert described(rois, min_locs=50)["nn_mean_nm"].to_pylist() == [10.0, None, 20.0, None]
+    assert described(rois, min_locs=1)["nn_mean_nm"].to_pylist() == nn_nm
+
+
+def test_every_descriptor_of_the_pattern_is_left_out(made, tmp_path):
+    write_tables(made.study(tmp_path, channels=(0, 1), n_locs=4000), fingerprint="f")
+    rois = read_tables(tmp_path).rois
+    kept = described(rois, min_locs=10**6)
+    assert len(kept) == sum(rois["kept"].to_pylist()) > 0
+    assert {name for name in DESCRIPTORS if kept[name].null_count == 0} == set(COUNTED)
+    assert all(kept[name].null_count == len(kept) for name in set(DESCRIPTORS) - set(COUNTED))
+
+
+def test_curves_leave_out_rois_of_few_locs(made, tmp_path):
+    campaign = made.study(tmp_path, channels=(0, 1), n_locs=4000)
+    write_tables(campaign, fingerprint="f")
+    n_locs = read_tables(tmp_path).rois.filter(read_tables(tmp_path).rois["kept"])["n_locs"].to_numpy()
+    limit = int(np.median(n_locs))
+    curves = ripley_curves(replace(campaign, config=config_from_dict({"tile": {"min_locs": limit}})))
+    assert 0 < sum(c.n_rois for c in curves) == (n_locs >= limit).sum() < len(n_locs)
+    assert ripley_curves(replace(campaign, config=config_from_dict({"tile": {"min_locs": 10**6}}))) == []
 
 
 def test_curves_are_those_of_the_process_they_come_from(made, tmp_path):

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smlmbatch.analyse import tables
+from smlmbatch.analyse.columns import DESCRIPTORS
 from smlmbatch.analyse.fingerprint import tables_fingerprint
 from smlmbatch.analyse.tables import read_tables, write_tables
 from smlmbatch.store.arrays import UnitReader
@@ -45,13 +46,13 @@ def test_one_row_per_roi_and_channel_with_absolute_corners(campaign, made):
         np.testing.assert_array_equal([row["n_locs"] for row in rows], tile.read("roi_n_locs").ravel())
         found = {(row["roi"], row["channel"]): row for row in rows}
         for i, key in enumerate(zip(measure.read("roi").tolist(), measure.read("channel").tolist(), strict=True)):
-            for name in tables.DESCRIPTORS:
+            for name in DESCRIPTORS:
                 assert found[key][name] == measure.read(name)[i], name
     dropped = [row for row in rows if not row["kept"]]
     assert dropped
     assert all(row["reason"] in made.REASONS[1:] for row in dropped)
     assert all(row["reason"] is None for row in rows if row["kept"])
-    assert all(row[name] is None for row in dropped for name in tables.DESCRIPTORS if name != "n_locs")
+    assert all(row[name] is None for row in dropped for name in DESCRIPTORS if name != "n_locs")
 
 
 def test_undefined_descriptors_are_null(made, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smlmbatch.analyse.tables import DESCRIPTORS
+from smlmbatch.analyse.columns import DESCRIPTORS
 from smlmbatch.config import config_from_dict
 from smlmbatch.report.wording import NONE, length, mean_and_sd, methods, number, percent, roi_hint, titles, warnings_of
 
@@ -33,6 +33,20 @@ def test_no_number_is_a_dash(value):
 )
 def test_mean_is_rounded_as_its_spread(mean, sd, shown):
     assert mean_and_sd(mean, sd) == shown
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "shown"),
+    [
+        (0.04, math.nan, ("0.04", NONE)),
+        (0.04, 0.0812, ("0.04", "0.08")),
+        (0.0004, 0.002, ("0.0004", "0.0020")),  # never rounded to nothing
+        (3.14159, 0.001, ("3.142", "0.001")),
+        (0.0, 0.0, ("0", "0")),
+    ],
+)
+def test_counts_have_few_decimals(mean, sd, shown):
+    assert mean_and_sd(mean, sd, most=2) == shown
 
 
 def test_small_shares_are_not_nothing():
@@ -74,7 +88,7 @@ ROW = {
         ({"n_rois": 0, "n_rois_kept": 0}, "no cell"),
         ({"n_rois_kept": 0}, "no ROI kept"),
         ({"n_rois_kept": 3}, "few ROIs"),
-        ({"n_dropped": 100, "n_read": 1100}, "records dropped"),
+        ({"n_dropped": 100, "n_read": 1100}, "100 rows dropped (9"),
         ({"warnings": [("no frames", 1)]}, "no frames"),
         ({"warnings": [("far out", 7)]}, "far out (7)"),
         ({"n": None, "n_read": None, "n_rois": None, "n_rois_kept": None, "n_dropped": None, "warnings": None}, None),
@@ -87,8 +101,7 @@ def test_warnings(change, said):
 
 
 def test_hints_name_a_setting_that_exists():
-    assert "tile.min_coverage" in roi_hint("coverage below min_coverage")
-    assert "tile.min_locs" in roi_hint("fewer locs than min_locs")
+    from smlmbatch.cli_options import settings_options  # REPLACED
     assert roi_hint("full moon") == ""
 
 
@@ -96,6 +109,7 @@ def test_methods_follow_the_settings():
     config = config_from_dict({"measure": {"dbscan_eps_nm": 33.0, "dbscan_min_locs": 7}, "tile": {"roi_nm": 2000.0, "outline": "field"}})
     text = " ".join(methods(config, software={"smlmbatch": "9.8"})).replace("\u202f", " ")
     assert "ε = 33 nm, at least 7 locs" in text
+    assert "ROIs with fewer than 50 locs of a channel enter only that channel's density" in text
     assert "up to 500 nm" in text  # a quarter of the side
     assert "smlmbatch 9.8" in text
     assert "The whole field was taken as the cell" in text
