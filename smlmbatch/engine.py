@@ -71,6 +71,7 @@ class FieldOutcome:
     made: tuple[UnitRecord, ...] = ()
     failure: Failure | None = None
     trace: str = ""
+    source_sha256: str = ""
 
 
 def read_inputs(task: FieldTask, store: Store) -> Inputs:
@@ -112,6 +113,7 @@ def process_field(task: FieldTask) -> FieldOutcome:
     unread = UnitKey(task.field.key, FIELD_STAGES[0].name, "0" * 64)
     keys: Mapping[str, UnitKey] = {}
     made: list[UnitRecord] = []
+    inputs = Inputs("")
     stage, key, attempt_name = FIELD_STAGES[0], unread, ""
     try:
         inputs = read_inputs(task, store)
@@ -123,7 +125,7 @@ def process_field(task: FieldTask) -> FieldOutcome:
                 continue
             known = store.failure(key)
             if known is not None and known.kind == "input" and not task.retry_failed:
-                return FieldOutcome(task.field, keys, tuple(made), known)
+                return FieldOutcome(task.field, keys, tuple(made), known, source_sha256=inputs.source)
             with store.attempt(job=task.job) as attempt:
                 attempt_name = attempt.name
                 made.append(_make_unit(task, store, stage, keys, attempt))
@@ -133,8 +135,8 @@ def process_field(task: FieldTask) -> FieldOutcome:
         failure = failure_of_error(key, error, path=task.field.path, attempt=attempt_name)
         _try_to_record(store, failure)
         trace = "" if failure.kind == "input" else traceback.format_exc()
-        return FieldOutcome(task.field, keys, tuple(made), failure, trace)
-    return FieldOutcome(task.field, keys, tuple(made))
+        return FieldOutcome(task.field, keys, tuple(made), failure, trace, inputs.source)
+    return FieldOutcome(task.field, keys, tuple(made), source_sha256=inputs.source)
 
 
 def _needed(wanted: Sequence[str]) -> Iterator[Stage]:
@@ -198,7 +200,7 @@ def inspect_field(task: FieldTask, *, trust_cache: bool = False) -> FieldOutcome
         return FieldOutcome(task.field, {}, (), unread)
     keys = unit_keys(task.field, inputs, task.config)
     failures = (store.failure(key) for key in keys.values())
-    return FieldOutcome(task.field, keys, (), next((f for f in failures if f is not None), unread))
+    return FieldOutcome(task.field, keys, (), next((f for f in failures if f is not None), unread), source_sha256=inputs.source)
 
 
 def _cached_inputs(task: FieldTask, store: Store, *, trust_cache: bool) -> Inputs | None:

@@ -165,6 +165,7 @@ def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk) -> Campaign
     campaign = collect(plan, outcomes)
     failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
     _write_failed(plan.output / FAILED, failures)
+    _warn_of_twins(outcomes, talk)
     state = [[_labels(outcome), _unit_state(plan, outcome)] for outcome in outcomes]
     tables = fingerprint(version=_TABLES_VERSION, fields=state)
     page = fingerprint(
@@ -184,6 +185,16 @@ def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk) -> Campaign
 
         write_report(campaign, fingerprint=page, input_name=plan.root.name, software=software(), run=_run_facts(outcomes))
     return campaign
+
+
+def _warn_of_twins(outcomes: Sequence[FieldOutcome], talk: Talk) -> None:
+    """Two files of equal content are one measurement counted twice."""
+    first: dict[str, str] = {}
+    for outcome in outcomes:
+        if outcome.source_sha256:
+            other = first.setdefault(outcome.source_sha256, outcome.field.path)
+            if other != outcome.field.path:
+                talk(f"warning: {outcome.field.path} has the same content as {other}")
 
 
 def _labels(outcome: FieldOutcome) -> list[object]:

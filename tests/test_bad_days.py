@@ -371,10 +371,11 @@ def test_hostile_names(small_campaign, tmp_path):
         shutil.copy(source, folder / f"{name}.csv")
         shutil.copy(source, folder / "FOV1.csv")  # the same name in every folder
     output = tmp_path / "out\n'put"
-    smlmbatch("run", tmp_path / "in put", output)
+    first = smlmbatch("run", tmp_path / "in put", output)
     keys = [p.name for p in (output / "store" / "fields").iterdir()]
     assert len(keys) == 2 * len(HOSTILE)
     assert sum(key.startswith("FOV1-") for key in keys) == len(HOSTILE)
+    assert first.stderr.count("has the same content as") == 2 * len(HOSTILE) - 1
     page = (output / "report" / "index.html").read_text()
     assert "<b>bold" not in page
     assert "&lt;b&gt;bold" in page

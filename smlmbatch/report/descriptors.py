@@ -185,7 +185,7 @@ def _number_tables(conditions: Sequence[ConditionMean], names: Sequence[str], sh
             most = (max(getattr(found[name, d], key) for d in shown) for name in abreast)
             rows.append([words, "", *(cell for n in most for cell in (count(n), ""))])
         header = ["Mean ± SD over replicates", "Unit", *(cell for name in abreast for cell in (breakable(name), "n ROIs"))]
-        tables.append(table(header, rows, numeric=range(2, len(header)), class_="few"))
+        tables.append(table(header, rows, numeric=range(2, len(header)), whole=(1,), class_="few"))
     return tables
 
 

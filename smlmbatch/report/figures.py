@@ -171,7 +171,7 @@ def draw_curves(conditions: Sequence[Curves]) -> str:
     """Mean L(r) - r of each condition, a band of ± one standard deviation over replicates, and the replicates, thin."""
     with matplotlib.rc_context(_RC):
         figure = Figure(figsize=(7.6, max(3.1, 0.9 + 0.2 * len(conditions))))
-        axes = figure.add_axes((0.095, 0.145, 0.58, 0.825))
+        axes = figure.add_axes((0.095, 0.145, 0.53, 0.825))
         thin = sum(len(c.replicates_nm) for c in conditions) <= 60
         for c in conditions:
             mean = c.replicates_nm.mean(axis=0)

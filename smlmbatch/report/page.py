@@ -57,6 +57,16 @@ def breakable(name: str) -> Markup:
     return Markup("<wbr>".join(escape(piece) for piece in pieces))
 
 
+def advice(text: str) -> Markup:
+    """Text in which options of the command line are not broken into lines.
+
+    >>> advice("give --min-locs.")
+    'give <span class="whole">--min-locs</span>.'
+    """
+    pieces = re.split(r"(--[a-z]+(?:-[a-z]+)*)", text)
+    return join(element("span", piece, class_="whole") if i % 2 else piece for i, piece in enumerate(pieces))
+
+
 def table(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Iterable[int] = (), whole: Iterable[int] = (), class_: str = ""
 ) -> Markup:
@@ -113,13 +123,13 @@ table { border-collapse: collapse; font-size: 13px; line-height: 1.4; font-varia
 th { text-align: left; font-weight: 600; color: var(--soft); border-bottom: 1.5px solid var(--ink); vertical-align: bottom; }
 td { border-bottom: 1px solid var(--line); vertical-align: middle; }
 th, td { padding: 5px 18px 5px 0; } th:last-child, td:last-child { padding-right: 2px; }
-th.n, td.n { text-align: right; } td.n, td.w { white-space: nowrap; }
+th.n, td.n { text-align: right; } td.n, td.w, .whole { white-space: nowrap; }
 table.few { width: auto; min-width: 46%; } table.few td, table.few th { padding-right: 28px; }
 td.n .pm { color: var(--soft); } th.n { min-width: 52px; }
 table.fields td { padding-top: 3px; padding-bottom: 3px; } table.fields td:nth-child(2) { min-width: 140px; }
 table.fields th, table.fields td { padding-left: 5px; padding-right: 5px; }
 table.fields td:nth-child(3) { min-width: 84px; }
-table.fields td:last-child { min-width: 120px; }
+table.fields td:last-child { min-width: 160px; }
 .thumb { display: block; width: 46px; height: 46px; object-fit: contain; background: #000004; border-radius: 3px; }
 .warn { color: var(--bad); } .ok { color: var(--soft); }
 .failed { border-left: 3px solid var(--bad); background: var(--badground); padding: 8px 14px; margin: 10px 0; font-size: 13.5px;

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from smlmbatch.analyse.compare import natural_key
 from smlmbatch.analyse.tables import STAGES, legible
-from smlmbatch.report.page import Markup, breakable, element, join, table
+from smlmbatch.report.page import Markup, advice, breakable, element, join, table
 from smlmbatch.report.pictures import choose_view, count_locs, draw_field, spread_evenly, thumbnail
 from smlmbatch.report.wording import NO_ROI_HINT, NONE, count, counted, number, percent, roi_hint, rows_dropped, warnings_of
 from smlmbatch.store.arrays import UnitReader
@@ -228,14 +228,15 @@ def show_dropped_rois(rois: "pa.Table", rows: Sequence[Row]) -> Markup:
         names = _first_names([r["path"] for r in bare])
         lines.append(element("p", f"{counted(len(bare), 'field')} without any kept ROI: ", names, ".", class_="warn"))
     if any(r["n_cells"] and r["outline_source"] == "found" for r in bare):
-        lines.append(element("p", NO_ROI_HINT))
+        lines.append(element("p", advice(NO_ROI_HINT)))
     # one row per region: a region has as many rows as its field has channels
     dropped = rois.filter(~pc.field("kept")).group_by(["key", "roi", "reason"], use_threads=False).aggregate([])
     if len(dropped):
         reasons = Counter(dropped["reason"].to_pylist())
         fields = Counter(reason for _, reason in set(zip(dropped["key"].to_pylist(), dropped["reason"].to_pylist(), strict=True)))
         body = [
-            [str(reason), count(n), percent(n, found), count(fields[reason]), roi_hint(str(reason))] for reason, n in _by_count(reasons)
+            [str(reason), count(n), percent(n, found), count(fields[reason]), advice(roi_hint(str(reason)))]
+            for reason, n in _by_count(reasons)
         ]
         lines.append(table(["Reason", "ROIs", "Share of all", "Fields", "To keep more"], body, numeric=(1, 2, 3)))
     return join([heading, *lines])

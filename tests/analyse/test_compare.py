@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smlmbatch.analyse.compare import COUNTED, condition_means, described, natural_key, replicate_means, ripley_curves
 from smlmbatch.analyse.columns import DESCRIPTORS
+from smlmbatch.analyse.compare import COUNTED, condition_means, described, natural_key, replicate_means, ripley_curves
 from smlmbatch.analyse.tables import read_tables, write_tables
 from smlmbatch.config import config_from_dict
 from smlmbatch.errors import SmlmbatchError

@@ -3,6 +3,7 @@ import re
 import statistics
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from smlmbatch.analyse.tables import read_tables, write_tables
@@ -10,6 +11,8 @@ from smlmbatch.config import to_toml
 from smlmbatch.report.fingerprint import report_fingerprint
 from smlmbatch.report.html import write_report
 from smlmbatch.report.page import VOID
+from smlmbatch.store.arrays import UnitReader, unit_writer
+from smlmbatch.store.schema import SCHEMA
 
 SOFTWARE = {"smlmbatch": "0.1.0", "python": "3.11", "numpy": "2.4.0"}
 
@@ -101,7 +104,7 @@ def test_drops_and_ignored_files_are_listed(usual):
     rois = read_tables(campaign.output).rois.to_pylist()
     n_coverage = sum(row["reason"] == "coverage below min_coverage" for row in rois)
     assert f"|coverage below min_coverage|{n_coverage}|" in page.text
-    assert "tile.min_coverage" in page.text
+    assert "--min-coverage" in page.text
     assert "notes/README.md" in page.text
 
 
@@ -152,6 +155,96 @@ def test_equal_reports_are_equal_files(usual):
     campaign, _, text = usual
     assert report(campaign)[1] == text
     assert sorted(p.name for p in (campaign.output / "report").iterdir()) == ["data", "index.html"]
+
+
+def row_of(page, field):
+    """Cells of a field's row in the table of fields."""
+    table = page.text[page.text.index("|Remarks|") : page.text.index("Thumbnails show")]
+    return table[table.index(field) :].split("|")
+
+
+def test_head_counts_what_was_analysed(usual, made, tmp_path):
+    _, page, _ = usual
+    assert "6 outlines|2 conditions|6 replicates|" in page.text  # the failed fields are of a seventh
+    lone = made.build(tmp_path, [], failures=[(made.field("x/a.csv", "x", "1"), "ingest", "f", "w", "m")])
+    assert "|0 conditions|0 replicates|" in report(lone)[0].text
+
+
+def test_remarks_say_what_failed_and_what_was_dropped(usual, made, tmp_path):
+    _, page, _ = usual
+    assert row_of(page, "cell0.csv")[9] == "7 rows dropped"
+    assert "failed: no column for x" in row_of(page, "broken1.csv")
+    cell = made.Cell(field=made.field("a.csv", "c", "r"), dropped=(("short", 900),), n_locs=3000, side_um=15.0)
+    finding = "no column for x among " + ", ".join(f"c{i}" for i in range(99))
+    text = report(made.build(tmp_path, [cell], failures=[(made.field("b.csv", "c", "r"), "ingest", finding, "w", "m")]))[0]
+    assert any(cell.endswith("900 rows dropped (23\u202f%)".replace("\u202f", " ")) for cell in row_of(text, "a.csv"))
+    told = next(cell for cell in row_of(text, "b.csv") if cell.startswith("failed: "))
+    assert told.endswith("…")
+    assert finding.startswith(told.removeprefix("failed: ")[:-1])
+    assert len(told) <= len("failed: ") + 60
+
+
+def test_conditions_of_channels_stand_in_the_table_of_fields(made, tmp_path):
+    labels = (("condition_0", "EGFR"), ("condition_1", "EREG"))
+    field = made.field("folder/a.csv", "folder", "r1", labels=labels)
+    bad = made.field("folder/b.csv", "folder", "r1", labels=labels)
+    page, _ = report(
+        made.build(tmp_path, [made.Cell(field=field, channels=(0, 1), n_locs=6000)], failures=[(bad, "ingest", "f", "w", "m")])
+    )
+    assert row_of(page, "a.csv")[1] == row_of(page, "b.csv")[1] == "EGFR / EREG"
+    assert "|2 conditions|1 replicate|" in page.text
+
+
+def test_conditions_without_a_roi_are_named(made, tmp_path):
+    cells = [made.Cell(field=made.field(f"{c}.csv", c, "r"), empty=empty) for c, empty in (("full", False), ("void", True))]
+    failed = (made.field("x.csv", "broken", "r"), "ingest", "f", "w", "m")
+    page, _ = report(made.build(tmp_path, cells, failures=[failed]))
+    assert "Without any kept ROI, so not described: broken, void." in page.text
+
+
+def test_whole_field_is_advised_only_where_outlines_were_found(made, tmp_path):
+    ragged = made.Cell(field=made.field("a.csv", "c", "r"), side_um=4.0, n_locs=300)
+    assert "--outline field" in report(made.build(tmp_path / "a", [ragged]))[0].text
+    void = made.Cell(field=made.field("a.csv", "c", "r"), empty=True)
+    assert "--outline field" not in report(made.build(tmp_path / "b", [void]))[0].text
+
+
+def test_rois_of_few_locs_are_told(made, tmp_path):
+    campaign = made.build(tmp_path, [made.Cell(field=made.field("a.csv", "only", "r"), channels=(0, 1), n_locs=2600)])
+    page, _ = report(campaign)
+    for channel in (0, 1):
+        rois = [r for r in read_tables(tmp_path).rois.to_pylist() if r["kept"] and r["channel"] == channel]
+        enough = [r["nn_mean_nm"] for r in rois if r["n_locs"] >= 50]
+        assert 0 < len(enough) < len(rois)
+        said = f"Fewer than 50 locs of this channel: {len(rois) - len(enough)} of {len(rois)} ROIs of only. They enter density"
+        assert said in page.text
+        mean = sum(enough) / len(enough)
+        row = re.findall(r"\|Nearest neighbour, mean\|nm\|([\d.]+)\|(\d+)\|", page.text)[channel]
+        assert (float(row[0]), int(row[1])) == (pytest.approx(mean, rel=0.005), len(enough))
+        assert re.findall(r"\|Density\|locs/µm²\|[\d.]+\|(\d+)\|", page.text)[channel] == str(len(rois))
+
+
+@pytest.mark.parametrize("share", [0.4, 1.0])
+def test_rois_without_a_maximum_are_told(made, tmp_path, monkeypatch, share):
+    def write(path, cell, kept, counts, rng):
+        write_measure(path, cell, kept, counts, rng)
+        with UnitReader(path) as unit:
+            arrays = {name: unit.read(name) for name in SCHEMA["measure"]}
+        arrays["ripley_peak_nm"][: round(share * len(kept))] = np.nan
+        path.unlink()
+        with unit_writer(path, "measure") as out:
+            for name, values in arrays.items():
+                out.write(name, values)
+
+    write_measure = made._write_measure
+    monkeypatch.setattr(made, "_write_measure", write)
+    page, _ = report(made.build(tmp_path, [made.Cell(field=made.field("a.csv", "only", "r"), n_locs=9000)]))
+    n = sum(r["kept"] for r in read_tables(tmp_path).rois.to_pylist())
+    missing = round(share * n)
+    assert f"No maximum of L(r) \u2212 r within the radii measured: {missing} of {n} ROIs of only." in page.text
+    value, entered = re.search(r"\|Radius of that maximum\|nm\|([^|]+)\|(\d+)\|", page.text).groups()
+    assert int(entered) == n - missing
+    assert (value == "\u2013") == (share == 1.0)
 
 
 HOSTILE = ["<script>alert(1)</script>", "a\"b'c&d", "$\\frac{1}{0}$", "two\nlines", "bad\udcffbyte", "x\x00y\x1bz", "日本語", "</style>"]

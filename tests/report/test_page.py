@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smlmbatch.report.page import Markup, document, element, join, section, table
+from smlmbatch.report.page import Markup, breakable, document, element, escape, join, section, table
 
 
 class Tags(HTMLParser):
@@ -54,3 +54,16 @@ def test_document_is_whole():
     assert page.endswith("</html>\n")
     assert "<title>&lt;t&gt;</title>" in page
     assert '<meta name="smlmbatch-fingerprint" content="ab12">' in page
+
+
+@given(text=st.text())
+def test_breaks_do_not_change_a_name(text):
+    pieces = breakable(text).split("<wbr>")
+    assert "".join(pieces) == escape(text)
+    assert all(len(unescape(piece)) <= 40 for piece in pieces)
+
+
+def test_names_break_where_their_words_end():
+    assert breakable("C15_EGFR-568.tif.csv").split("<wbr>") == ["C15_", "EGFR-", "568.", "tif.", "csv"]
+    assert breakable("__a..b") == "__<wbr>a..<wbr>b"
+    assert [len(piece) for piece in breakable("x" * 60).split("<wbr>")] == [24, 24, 12]

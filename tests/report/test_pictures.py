@@ -1,5 +1,7 @@
 import base64
 import io
+import re
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -111,11 +113,37 @@ def test_drawing_shows_outline_rois_and_scale(field):
 def test_scale_bar_is_as_long_as_it_says():
     for width_nm in (150.0, 3300.0, 41_000.0):
         view = View(0.0, 0.0, width_nm, width_nm, width_nm / 400, False)
-        bar, text = pictures._scale_bar(view, 1.0)
+        ground, bar, text = pictures._scale_bar(view, 1.0)
         drawn_px = float(bar.split('width="')[1].split('"')[0])
         value, unit = text.split(">")[1].split("<")[0].split("\u202f")
         assert drawn_px * view.pixel_nm == pytest.approx(float(value) * {"nm": 1, "µm": 1000}[unit], rel=0.01)
         assert 0.05 < drawn_px / 400 <= 0.22
+        x, y, width, height = (box_of(ground)[name] for name in ("x", "y", "width", "height"))
+        inner = box_of(bar)
+        assert 0 <= x < inner["x"]
+        assert inner["x"] + inner["width"] < x + width <= 400
+        assert y < box_of(text)["y"] - box_of(text)["font-size"]
+        assert inner["y"] + inner["height"] < y + height <= 400
+        assert 'fill="#000004"' in ground
+
+
+def box_of(drawn):
+    return {name: float(value) for name, value in re.findall(r'([a-z-]+)="([\d.]+)"', drawn)}
+
+
+def test_dense_grids_are_faint():
+    def lines(n):
+        arrays = {"roi_origin_nm": np.zeros((n, 2)), "roi_kept": np.arange(n) % 2}
+        tile = SimpleNamespace(read=arrays.__getitem__, attrs={"roi_nm": 100.0})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pictures, "_tooltips", lambda _: [None] * n)
+            dropped, kept = pictures._rois(tile, View(0.0, 0.0, 1000.0, 1000.0, 10.0, False), 1.0)
+        return [box_of(group.split(">")[0])[name] for group in (dropped, kept) for name in ("stroke-opacity", "stroke-width")]
+
+    few, some, many = lines(10), lines(80), lines(300)
+    assert all(a > b > c for a, b, c in zip(few, some, many, strict=True))
+    assert max(many[0], many[2]) <= 0.2
+    assert few[0] < few[2]  # dropped ones are fainter
 
 
 def test_sparse_pictures_have_larger_dots():

@@ -1,12 +1,15 @@
 import math
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from smlmbatch.analyse.columns import DESCRIPTORS
+from smlmbatch.cli import plan
 from smlmbatch.config import config_from_dict
-from smlmbatch.report.wording import NONE, length, mean_and_sd, methods, number, percent, roi_hint, titles, warnings_of
+from smlmbatch.report.wording import NO_ROI_HINT, NONE, length, mean_and_sd, methods, number, percent, roi_hint, titles, warnings_of
+from smlmbatch.tile.grid import REASONS
 
 
 @given(st.floats(min_value=1e-5, max_value=1e9))
@@ -100,8 +103,13 @@ def test_warnings(change, said):
     assert said is None or said in found[0]
 
 
-def test_hints_name_a_setting_that_exists():
-    from smlmbatch.cli_options import settings_options  # REPLACED
+def test_hints_name_options_that_exist():
+    known = {option for parameter in plan.params for option in parameter.opts}
+    hints = [*map(roi_hint, REASONS[1:]), NO_ROI_HINT]
+    assert all("--update" in hint for hint in hints)
+    named = [set(re.findall(r"--[a-z-]+", hint)) for hint in hints]
+    assert named == [{"--roi-nm", "--min-coverage", "--update"}, {"--min-locs", "--update"}, {"--outline", "--update"}]
+    assert set.union(*named) <= known
     assert roi_hint("full moon") == ""
 
 
