@@ -14,5 +14,6 @@ if [ $# -eq 0 ]; then
   "$smlmbatch" simulate "$repo/demo"
 fi
 code=0
-"$smlmbatch" run "$@" || code=$?
+"$smlmbatch" run "$@" > /dev/null || code=$?
+if [ -f "$2/report/index.html" ]; then echo "report: $(cd -- "$2" && pwd)/report/index.html" >&2; fi
 exit "$code"

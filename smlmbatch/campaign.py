@@ -8,6 +8,7 @@ Only `run`, `plan` and `submit` write these; array tasks read them.
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
     from smlmbatch.ingest.scan import scan_input
 
     input_path, output = input_path.absolute(), output.absolute()
+    sheet = sheet.absolute() if sheet is not None else None
     _check_places(input_path, output)
     check_settings(output, config, update=update)
     scan = scan_input(input_path, sheet=sheet, exclude=output, config=config)
@@ -71,7 +73,7 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
 
 
 def _check_places(input_path: Path, output: Path) -> None:
-    source, target = input_path.resolve(), output.resolve()
+    source, target = Path(os.path.realpath(input_path)), Path(os.path.realpath(output))  # resolve() fails on a loop of links
     if source == target or target in source.parents:
         raise ConfigError(f"OUTPUT {output} is INPUT or holds it: choose a folder of its own (inside INPUT is allowed)")
     if output.exists() and not output.is_dir():
@@ -112,6 +114,12 @@ def _write_if_new(path: Path, text: str) -> None:
     content = text.encode("utf-8", "surrogateescape")
     if not path.exists() or path.read_bytes() != content:
         write_whole(path, content)
+
+
+def same_input(plan: Plan, input_path: Path) -> bool:
+    """Whether INPUT (a folder, sheet or file) is what was planned."""
+    folder = input_path if input_path.is_dir() else input_path.parent
+    return folder.resolve() == plan.root.resolve()
 
 
 def load_plan(output: Path) -> Plan:

@@ -6,6 +6,7 @@ Heavy modules are imported inside the verbs, so that `--help` answers at once. s
 
 import errno
 import json
+import os
 import signal
 import sys
 import traceback
@@ -24,9 +25,11 @@ from smlmbatch.cli_options import (
     output_argument,
     part_option,
     plan_options,
+    run_options_of,
+    settings_of,
     work_options,
 )
-from smlmbatch.errors import EXIT_FAILED_FIELDS, EXIT_INTERNAL, EXIT_USAGE, Interrupted, SmlmbatchError
+from smlmbatch.errors import EXIT_FAILED_FIELDS, EXIT_INTERNAL, EXIT_USAGE, ConfigError, Interrupted, SmlmbatchError
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -58,17 +61,21 @@ def run(input_path: Path, output: Path, part: tuple[int, int] | None, **options:
     smlmbatch run data/ results/ --workers 4
     smlmbatch run data/ results/ --part 2/8      (after `smlmbatch plan data/ results/`)
     """
-    from smlmbatch.campaign import check_settings, load_plan
+    from smlmbatch.campaign import check_settings, load_plan, same_input
 
-    work = _run_options(options, part)
+    work = run_options_of(options, part)
     if part is None:
         plan = _plan(input_path, output, options)
         _talk(_planned(plan))
         outcomes = _run_fields(plan, work)
         _finish(plan, outcomes)
     else:
+        if options["sheet"] or options["update"]:
+            raise ConfigError("--part works on what was planned: give --sheet and --update to `smlmbatch plan`")
         plan = load_plan(output)
-        check_settings(plan.output, _config(options, output), update=False)  # a part works on what was planned
+        if not same_input(plan, input_path):
+            raise ConfigError(f"{output} was planned for INPUT {plan.root}: give that, or plan again")
+        check_settings(plan.output, settings_of(options, output), update=False)  # a part works on what was planned
         _run_fields(plan, work)
 
 
@@ -102,7 +109,7 @@ def _stage_verb(name: str, what: str) -> None:
     def verb(output: Path, part: tuple[int, int] | None, **options: Any) -> None:
         from smlmbatch.campaign import load_plan
 
-        _run_fields(load_plan(output), _run_options(options, part, stages=(name,)))
+        _run_fields(load_plan(output), run_options_of(options, part, stages=(name,)))
 
 
 _stage_verb("ingest", "Read the planned files into the store.")
@@ -123,7 +130,7 @@ def report(output: Path) -> None:
 
     loaded = load_plan(output)
     _prepare(loaded.output)
-    _finish(loaded, standing(loaded))
+    _finish(loaded, standing(loaded, trust_cache=True))  # INPUT may be away
 
 
 @cli.command()
@@ -176,7 +183,7 @@ def verify(output: Path, as_list: bool, as_json: bool) -> None:
             _say(f"{digest}  {name}")
         _say(f"{verdict.digest}  {len(verdict.members)} units and tables")
     for name, problem in verdict.damaged.items():
-        _talk(f"damaged: {name}: {problem}; `smlmbatch clean --damaged {output}` removes it, then run again")
+        _talk(f"damaged: {name}: {problem}")
     if verdict.damaged:
         sys.exit(EXIT_FAILED_FIELDS)
 
@@ -234,7 +241,7 @@ def validate(input_path: Path, as_json: bool, **options: Any) -> None:
     from smlmbatch.ingest.scan import scan_input
     from smlmbatch.ingest.validate import validate_scan
 
-    config = _config(options)
+    config = settings_of(options)
     scan = scan_input(input_path.absolute(), sheet=options["sheet"], exclude=None, config=config)
     failed, entries = False, []
     for entry in validate_scan(scan, config=config):
@@ -291,6 +298,9 @@ def export(output: Path, target: Path, format_name: str, what: tuple[str, ...], 
 
     loaded = load_plan(output)
     campaign = collect(loaded, standing(loaded, trust_cache=True))
+    for result in campaign.fields:
+        if "locs" in what and "ingest" not in result.units:
+            _talk(f"warning: no localisations of {result.field.path} in the store; `smlmbatch status {output}` says why")
     for path in export_campaign(campaign, target, format=format_name, what=what, overwrite=overwrite):
         _say(str(path))
 
@@ -316,25 +326,10 @@ def doctor(as_json: bool) -> None:
 # ---- what the verbs share
 
 
-def _config(options: dict[str, Any], output: Path | None = None) -> Any:
-    """Settings: of --config, else those OUTPUT was made with, else the defaults; then the options that were given."""
-    from smlmbatch.campaign import CONFIG
-    from smlmbatch.config import Config, load_config, override
-
-    stored = output / CONFIG if output is not None else None
-    if options["config_path"]:
-        base = load_config(options["config_path"])
-    else:
-        base = load_config(stored) if stored is not None and stored.is_file() else Config()
-    ingest = {"map": options["column_map"], "format": options["format_name"], "pixel_size_nm": options["pixel_size_nm"]}
-    tile = {name: options[name] for name in ("roi_nm", "min_coverage", "min_locs", "outline")}
-    return override(base, {"ingest": ingest, "tile": tile})
-
-
 def _plan(input_path: Path, output: Path, options: dict[str, Any]) -> Any:
     from smlmbatch.campaign import plan_campaign
 
-    return plan_campaign(input_path, output, sheet=options["sheet"], config=_config(options, output), update=options["update"])
+    return plan_campaign(input_path, output, sheet=options["sheet"], config=settings_of(options, output), update=options["update"])
 
 
 def _planned(planned: Any) -> str:
@@ -342,30 +337,11 @@ def _planned(planned: Any) -> str:
     return f"fields: {len(planned.fields)} ({unreadable} not readable); other files, ignored: {len(planned.ignored)}"
 
 
-def _run_options(options: dict[str, Any], part: tuple[int, int] | None, stages: tuple[str, ...] | None = None) -> Any:
-    from smlmbatch.hpc.numerics import job_id
-    from smlmbatch.run import ALL_STAGES, RunOptions
-
-    return RunOptions(
-        stages=stages or ALL_STAGES,
-        part=part or (1, 1),
-        workers=options["workers"],
-        scheduler=options["scheduler"],
-        memory_bytes=options["memory"],
-        scratch=options["scratch"].absolute() if options["scratch"] else None,
-        job=job_id(),
-        check_inputs=options["check_inputs"],
-        retry_failed=options["retry_failed"],
-    )
-
-
 def _prepare(output: Path) -> None:
-    """Caches inside OUTPUT, and signals that stop in order."""
+    """Caches inside OUTPUT."""
     from smlmbatch.hpc.numerics import pin_caches
 
     pin_caches(output / ".cache")
-    for number in STOP_SIGNALS:
-        signal.signal(number, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -413,6 +389,8 @@ _NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
 
 def entry() -> None:
     """Run the command line; every ending has its exit code (see `errors`)."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, _stop)
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as ending:
@@ -425,10 +403,12 @@ def entry() -> None:
     except SmlmbatchError as error:
         _talk(f"smlmbatch: {error}")
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_USAGE)
     except OSError as error:
-        if error.errno not in _NO_PLACE:
-            raise
-        _talk(f"smlmbatch: {error.strerror}: {error.filename}; OUTPUT (and --scratch) must be writable and have space")
+        needs = "; OUTPUT (and --scratch) must be writable and have space" if error.errno in _NO_PLACE else ""
+        _talk(f"smlmbatch: {error.strerror or error}: {error.filename}{needs}")
         sys.exit(EXIT_USAGE)
     except Exception:  # noqa: BLE001 - the top of the command line
         traceback.print_exc()

@@ -1,10 +1,12 @@
-"""The command line's options, each defined once, and the types of their values."""
+"""The command line's options, each defined once, the types of their values, and what they mean."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import click
+
+from smlmbatch.errors import ConfigError
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
@@ -91,3 +93,55 @@ work_options = _stack(
     click.option("--check-inputs", is_flag=True, help="Hash input files again even if size and time are unchanged."),
     click.option("--retry-failed", is_flag=True, help="Try files again that could not be read before."),
 )
+
+
+# ---- what they mean
+
+
+def settings_of(options: dict[str, Any], output: Path | None = None) -> Any:
+    """Settings: of --config, else those OUTPUT was made with, else the defaults; then the options that were given."""
+    from smlmbatch.campaign import CONFIG
+    from smlmbatch.config import load_config, override
+
+    stored = output / CONFIG if output is not None else None
+    base = load_config(options["config_path"]) if options["config_path"] else _stored_settings(stored, update=options["update"])
+    ingest = {"map": options["column_map"], "format": options["format_name"], "pixel_size_nm": options["pixel_size_nm"]}
+    tile = {name: options[name] for name in ("roi_nm", "min_coverage", "min_locs", "outline")}
+    return override(base, {"ingest": ingest, "tile": tile})
+
+
+def _stored_settings(stored: Path | None, *, update: bool) -> Any:
+    """What OUTPUT was made with; with --update a stored file that can't be read is written anew."""
+    from smlmbatch.config import Config, load_config
+
+    if stored is None or not stored.is_file():
+        return Config()
+    try:
+        return load_config(stored)
+    except ConfigError:
+        if not update:
+            raise
+        return Config()
+
+
+def run_options_of(options: dict[str, Any], part: tuple[int, int] | None, stages: tuple[str, ...] | None = None) -> Any:
+    from smlmbatch.hpc.numerics import job_id
+    from smlmbatch.run import ALL_STAGES, RunOptions
+
+    return RunOptions(
+        stages=stages or ALL_STAGES,
+        part=part or (1, 1),
+        workers=options["workers"],
+        scheduler=options["scheduler"],
+        memory_bytes=options["memory"],
+        scratch=_scratch(options["scratch"]),
+        job=job_id(),
+        check_inputs=options["check_inputs"],
+        retry_failed=options["retry_failed"],
+    )
+
+
+def _scratch(folder: Path | None) -> Path | None:
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"--scratch {folder} is no folder: make it, or name another")
+    return folder.absolute() if folder is not None else None

@@ -6,6 +6,7 @@ folders) is an option of the command line and never part of a fingerprint.
 """
 
 import dataclasses
+import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +93,7 @@ def load_config(path: Path) -> Config:
         unknown section or key, wrong type, impossible value, broken TOML
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -119,7 +120,9 @@ def _section(kind: Any, name: str, table: dict[str, Any], source: str) -> Any:
             raise ConfigError(f"{source}: unknown key {name}.{key}; known are {', '.join(known)}")
         wanted = known[key]
         if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            value = float(value) if abs(value) < 1 << 53 else math.inf
+        if (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, str) and not value.isprintable()):
+            raise ConfigError(f"{source}: {name}.{key} = {value!r}: wanted a finite number, or printable text")
         if type(value) is not wanted:
             wanted_name = getattr(wanted, "__name__", wanted)
             raise ConfigError(f"{source}: {name}.{key} = {value!r}: wanted a {wanted_name}")

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 from smlmbatch.config import Config
 from smlmbatch.errors import InputError, Interrupted
+from smlmbatch.hpc.numerics import pin_caches
 from smlmbatch.samples import Field
 from smlmbatch.stages import FIELD_STAGES, Inputs, Stage, unit_keys
 from smlmbatch.store.units import Attempt, Failure, Store, UnitKey, failure_of_error
@@ -87,12 +88,17 @@ def read_inputs(task: FieldTask, store: Store) -> Inputs:
         raise InputError(
             source, "the file is not there", "the file of this field", "put it back, or correct the sample sheet and plan again"
         )
-    sidecar = source.with_suffix(".yaml")
+    sidecar = sidecar_of(task)
     return Inputs(
         source=store.input_sha256(field.key, source, check=task.check_inputs),
-        sidecar=store.input_sha256(field.key, sidecar, slot="sidecar", check=task.check_inputs) if sidecar.is_file() else "",
+        sidecar=store.input_sha256(field.key, sidecar, slot="sidecar", check=task.check_inputs) if sidecar and sidecar.is_file() else "",
         outline=_outline_hash(task, store),
     )
+
+
+def sidecar_of(task: FieldTask) -> Path | None:
+    """The file that is read besides the source: Picasso's metadata."""
+    return (task.root / task.field.path).with_suffix(".yaml") if task.field.format == "picasso" else None
 
 
 def _outline_hash(task: FieldTask, store: Store) -> str:
@@ -109,6 +115,7 @@ def _outline_hash(task: FieldTask, store: Store) -> str:
 
 def process_field(task: FieldTask) -> FieldOutcome:
     """Bring one field through the wanted stages; never raises for what is wrong with the field."""
+    pin_caches(task.store.parent / ".cache")  # on somebody else's worker this is the first chance
     store = Store(task.store)
     unread = UnitKey(task.field.key, FIELD_STAGES[0].name, "0" * 64)
     keys: Mapping[str, UnitKey] = {}
@@ -200,20 +207,21 @@ def inspect_field(task: FieldTask, *, trust_cache: bool = False) -> FieldOutcome
         return FieldOutcome(task.field, {}, (), unread)
     keys = unit_keys(task.field, inputs, task.config)
     failures = (store.failure(key) for key in keys.values())
-    return FieldOutcome(task.field, keys, (), next((f for f in failures if f is not None), unread), source_sha256=inputs.source)
+    return FieldOutcome(task.field, keys, (), next((f for f in failures if f is not None), None), source_sha256=inputs.source)
 
 
 def _cached_inputs(task: FieldTask, store: Store, *, trust_cache: bool) -> Inputs | None:
-    source = task.root / task.field.path
-    files = {"source": source, "sidecar": source.with_suffix(".yaml")}
+    """Hashes from the cache; None if one that is needed is unknown. Trusted, what is known counts, there or not."""
+    files = {"source": task.root / task.field.path, "sidecar": sidecar_of(task)}
     if task.field.cell_outline:
         files["outline"] = task.root / task.field.cell_outline
-    gone = trust_cache and not source.is_file()
     hashes = {}
     for slot, path in files.items():
+        if path is None:
+            continue
         known = store.cached_sha256(task.field.key, path, slot=slot, trust=trust_cache)
-        if known is not None and (gone or path.is_file()):
+        if known is not None:
             hashes[slot] = known
-        elif slot != "sidecar" or path.is_file():
+        elif slot == "source" or (not trust_cache and (path.is_file() or slot == "outline")):
             return None
     return Inputs(**hashes)

@@ -26,7 +26,7 @@ from smlmbatch.work import Campaign, FieldResult
 
 ALL_STAGES = tuple(stage.name for stage in FIELD_STAGES)
 _TABLES_VERSION = 1
-_REPORT_VERSION = 1
+_REPORT_VERSION = 2
 Talk = Callable[[str], None]
 
 
@@ -199,7 +199,16 @@ def _warn_of_twins(outcomes: Sequence[FieldOutcome], talk: Talk) -> None:
 
 def _labels(outcome: FieldOutcome) -> list[object]:
     field = outcome.field
-    return [field.key, field.path, field.name, field.condition, field.replicate, field.batch, [list(pair) for pair in field.labels]]
+    return [
+        field.key,
+        field.path,
+        field.format,
+        field.name,
+        field.condition,
+        field.replicate,
+        field.batch,
+        [list(pair) for pair in field.labels],
+    ]
 
 
 def _unit_state(plan: Plan, outcome: FieldOutcome) -> list[object]:

@@ -9,6 +9,7 @@ import csv
 import dataclasses
 import hashlib
 import io
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -64,10 +65,11 @@ def field_key(path: str) -> str:
     >>> field_key("ctrl/FOV 1.csv"), field_key("egf/FOV 1.csv")
     ('FOV_1-2746c9c7', 'FOV_1-12353dfe')
     """
-    stem = PurePosixPath(path).name.split(".")[0]
+    raw = os.fsencode(path) if any("\udc80" <= c <= "\udcff" for c in path) else path.encode()
+    stem = PurePosixPath(raw.decode("utf-8", "surrogateescape")).name.split(".")[0]  # whatever the locale made of it
     ascii_stem = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^A-Za-z0-9]+", "_", ascii_stem).strip("_")[:48] or "field"
-    return f"{slug}-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+    return f"{slug}-{hashlib.sha256(raw).hexdigest()[:8]}"
 
 
 def default_labels(path: str) -> tuple[str, str]:
@@ -98,15 +100,28 @@ def read_sheet(path: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(file, skipinitialspace=True, delimiter=delimiter)
             rows = [{(k or "").strip(): v for k, v in row.items()} for row in reader]
             header = [name.strip() for name in reader.fieldnames or []]
+            rows, header = _known_lower_case(rows), [_known(name) for name in header]
     except (OSError, csv.Error) as error:
         raise InputError(path, f"can't be read as CSV ({error})", "a sample sheet", "export it as plain CSV again") from error
     if "path" not in header:
         mend = "name the column of file names `path`"
         raise InputError(path, f"no column `path`; found {', '.join(header) or 'nothing'}", "a sample sheet with a column `path`", mend)
+    doubled = sorted({name for name in header if name and header.count(name) > 1})
+    if doubled:
+        raise InputError(path, f"two columns are called {', '.join(doubled)}", "a name of its own for each column", "rename one of them")
     seen: set[str] = set()
     for number, row in enumerate(rows, start=2):
         _check_sheet_row(path, number, row, seen)
     return [{name: (row[name] or "").strip() for name in header if name} for row in rows]
+
+
+def _known(name: str) -> str:
+    """Columns that mean something are known in any case: Path, CONDITION."""
+    return name.lower() if name.lower() in SHEET_COLUMNS else name
+
+
+def _known_lower_case(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{_known(name): value for name, value in row.items()} for row in rows]
 
 
 def _check_sheet_row(sheet: Path, number: int, row: dict[str, Any], seen: set[str]) -> None:
@@ -161,20 +176,36 @@ def samples_text(fields: Iterable[Field]) -> str:
     ordered = sorted(fields, key=lambda f: f.key)
     label_names = sorted({name for f in ordered for name, _ in f.labels})
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["key", *("field" if n == "name" else n for n in _PLAIN), *label_names])
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)  # names may begin with blanks or hold line ends
+    writer.writerow(["key", *("field" if n == "name" else n for n in _PLAIN), *(_LABEL + name for name in label_names)])
     for f in ordered:
         labels = dict(f.labels)
         writer.writerow([f.key, *(getattr(f, name) for name in _PLAIN), *(labels.get(name, "") for name in label_names)])
     return out.getvalue()
 
 
+_LABEL = "label_"
 _PLAIN = [f.name for f in dataclasses.fields(Field) if f.name != "labels"]
 
 
 def read_samples(path: Path) -> list[Field]:
-    """The fields of a resolved `samples.csv`, in its order."""
-    rows = read_sheet(path)
-    for row in rows:
-        row.pop("key", None)
-    return [field_of_row(row, path=row["path"], format_name="") for row in rows]
+    """The fields of a resolved `samples.csv`, in its order; exactly what `samples_text` wrote.
+
+    Raises
+    ------
+    InputError
+        it was changed into something else
+    """
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return [_resolved_field(row) for row in rows]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        mend = "plan again"
+        raise InputError(path, f"is not as it was written ({error!r})", "the resolved sample sheet that `plan` wrote", mend) from error
+
+
+def _resolved_field(row: dict[str, str]) -> Field:
+    labels = tuple((name.removeprefix(_LABEL), value) for name, value in row.items() if name.startswith(_LABEL))
+    plain: dict[str, Any] = {name: row["field" if name == "name" else name] for name in _PLAIN}
+    return Field(**plain | {"pixel_size_nm": float(plain["pixel_size_nm"]), "labels": labels})

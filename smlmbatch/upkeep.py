@@ -4,7 +4,9 @@ The digest set is what the promise of "same digest" is about: decoded values and
 unit, and the values of the tables. Report, logs and records are outside it.
 """
 
+import contextlib
 import hashlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from smlmbatch.errors import ConfigError, SmlmbatchError
 from smlmbatch.run import ALL_STAGES, RunOptions, field_tasks
 from smlmbatch.store.units import STALE_AFTER_S
 
+_CURE = "; `smlmbatch clean --damaged` removes it, then run again"
 TABLES = ("tables/fields.parquet", "tables/rois.parquet")
 
 
@@ -66,10 +69,31 @@ def verify_campaign(plan: Plan) -> Verdict:
         if problem:
             damaged[name] = problem
     for name in TABLES:
-        if (plan.output / name).exists():
-            members[name] = table_digest(plan.output / name)
+        members[name], problem = _check_table(plan.output / name)
+        if problem:
+            damaged[name] = problem
+    damaged |= dict(_missing(plan))
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(members.items()))
     return Verdict(hashlib.sha256(lines.encode()).hexdigest(), members, damaged)
+
+
+def _missing(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Units that should be there: of fields that have not failed, all stages."""
+    for outcome in standing(plan, trust_cache=True):
+        for stage in ALL_STAGES if outcome.failure is None else ():
+            if not outcome.keys or not plan.store.is_fresh(outcome.keys[stage]):
+                yield f"{outcome.field.key}/{stage}", "missing: not made yet, or its input is not known any more; run again"
+
+
+def _check_table(path: Path) -> tuple[str, str]:
+    import pyarrow as pa
+
+    try:
+        return table_digest(path), ""
+    except FileNotFoundError:
+        return "missing", "missing; run again, or `smlmbatch report`"
+    except (OSError, pa.ArrowException) as error:
+        return "unreadable", f"{type(error).__name__}: {error}{_CURE}"
 
 
 def _current_units(plan: Plan) -> Iterator[tuple[str, Path]]:
@@ -86,7 +110,7 @@ def _check_unit(path: Path) -> tuple[str, str]:
     try:
         with UnitReader(path) as unit:
             found = unit.recompute_digest()
-            return found, "" if found == unit.digest else f"sealed as {unit.digest[:16]}, holds {found[:16]}"
+            return found, "" if found == unit.digest else f"sealed as {unit.digest[:16]}, holds {found[:16]}{_CURE}"
     except (SmlmbatchError, OSError) as error:
         return "unreadable", str(error)
 
@@ -129,14 +153,27 @@ def find_rubbish(plan: Plan, *, stale_after_s: float = STALE_AFTER_S, damaged: b
     for path in plan.store.files():
         field = path.parent.name
         if path.name.endswith(".partial"):
-            found.append(Rubbish(path, "left by a killed process"))
-        elif field not in known:
+            continue  # below, wherever it lies
+        if field not in known:
             found.append(Rubbish(path, "its field is not in samples.csv"))
         elif path.name != "input.json" and field not in unsure and path.name.split(".")[0] not in known[field]:
             found.append(Rubbish(path, "made of other input, settings or version"))
+    old = time.time() - stale_after_s  # a younger one may belong to a living run
+    partials = [path for path in plan.output.rglob(".*.partial") if _modified(path) < old]
+    found += [Rubbish(path, "left by a killed process") for path in partials]
     if damaged:
         found += [Rubbish(path, "damaged") for _, path in _current_units(plan) if _check_unit(path)[1]]
+        tables = [plan.output / name for name in TABLES]
+        found += [Rubbish(path, "damaged") for path in tables if path.exists() and _check_table(path)[1]]
     return found
+
+
+def _modified(path: Path) -> float:
+    """Time of the last change; now for what has vanished meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 def remove_rubbish(plan: Plan, rubbish: list[Rubbish]) -> int:
@@ -149,10 +186,11 @@ def remove_rubbish(plan: Plan, rubbish: list[Rubbish]) -> int:
             freed += sum(p.stat().st_size for p in item.path.rglob("*") if p.is_file())
             shutil.rmtree(item.path, ignore_errors=True)
         else:
-            freed += item.path.stat().st_size
-            item.path.unlink(missing_ok=True)
-            if not any(item.path.parent.iterdir()):
-                item.path.parent.rmdir()
+            with contextlib.suppress(FileNotFoundError):  # somebody else cleans too
+                freed += item.path.stat().st_size
+                item.path.unlink()
+                if item.path.parent.parent.name == "fields" and not any(item.path.parent.iterdir()):
+                    item.path.parent.rmdir()
     return freed
 
 

@@ -248,7 +248,7 @@ def test_bad_files_among_good_ones(small_copy, small_output, tmp_path):
     assert "a, b, c" in rows["wrong_columns.csv"]["finding"] + rows["wrong_columns.csv"]["want"]
     assert "pixel" in rows["no_pixel_size.hdf5"]["finding"].lower()
     assert "6 of 11 fields failed" in done.stderr
-    page = (output / "report" / "index.html").read_text()
+    page = (output / "report" / "index.html").read_text().replace("<wbr>", "")
     for name in [*rows, "picture.png"]:
         assert name in page
     again = smlmbatch("run", small_copy, output, expect=3)
@@ -296,6 +296,7 @@ def test_output_inside_input(small_copy, small_output):
     smlmbatch("run", small_copy, small_copy / "results")
     smlmbatch("run", small_copy, small_copy / "results")
     assert digest(small_copy / "results") == digest(small_output)
+    smlmbatch("export", small_copy / "results", small_copy / "for R")
     (small_copy / "samples.csv").unlink()
     smlmbatch("run", small_copy, small_copy.parent / "other")  # the results of one campaign are no input of another
     assert len(list((small_copy.parent / "other" / "store" / "fields").iterdir())) == 4
@@ -395,3 +396,100 @@ def test_nothing_is_written_elsewhere(small_campaign, tmp_path):
     assert list(home.iterdir()) == []
     assert list(temporary.iterdir()) == []
     assert sorted(p.name for p in tmp_path.iterdir()) == ["home", "out", "temporary"]
+
+
+# ---- INPUT comes and goes
+
+
+def test_a_file_goes_and_comes_back(small_copy, small_output, tmp_path):
+    output = tmp_path / "out"
+    smlmbatch("run", small_copy, output)
+    file = next(small_copy.rglob("*.hdf5"))
+    file.rename(tmp_path / "away")
+    smlmbatch("run", small_copy, output, expect=3)
+    (tmp_path / "away").rename(file)
+    smlmbatch("run", small_copy, output)
+    assert digest(output) == digest(small_output)
+
+
+def test_report_without_input(small_copy, small_output, tmp_path):
+    output = tmp_path / "out"
+    smlmbatch("run", small_copy, output)
+    small_copy.rename(tmp_path / "away")
+    smlmbatch("report", output)
+    assert digest(output) == digest(small_output)
+
+
+def test_verify_misses_what_is_missing(small_campaign, tmp_path):
+    output = tmp_path / "out"
+    smlmbatch("run", small_campaign, output)
+    next((output / "store").rglob("measure-*.zarr.zip")).unlink()
+    (output / "tables" / "rois.parquet").write_bytes(b"PAR1 torn")
+    told = smlmbatch("verify", output, expect=3).stderr
+    assert "measure: missing" in told
+    assert "tables/rois.parquet: " in told
+    assert "rois.parquet: damaged" in smlmbatch("clean", output, "--damaged").stdout
+    smlmbatch("run", small_campaign, output)
+    smlmbatch("verify", output)
+
+
+def test_a_stray_yaml_changes_nothing(small_copy, small_output, tmp_path):
+    output = tmp_path / "out"
+    smlmbatch("run", small_copy, output)
+    csv_file = next(p for p in sorted(small_copy.rglob("*.csv")) if p.name != "samples.csv")
+    csv_file.with_suffix(".yaml").write_text("notes: none\n")
+    assert units_made(smlmbatch("run", small_copy, output)) == 0
+    assert digest(output) == digest(small_output)
+
+
+def test_a_part_is_of_what_was_planned(small_campaign, tmp_path):
+    output = tmp_path / "out"
+    smlmbatch("plan", small_campaign, output)
+    assert "was planned for INPUT" in smlmbatch("run", tmp_path, output, "--part", "1/1", expect=2).stderr
+    smlmbatch("run", small_campaign, output, "--part", "1/1", "--sheet", small_campaign / "samples.csv", expect=2)
+
+
+def test_a_relative_sheet_is_found_from_anywhere(small_copy, tmp_path):
+    smlmbatch("plan", "input", "out", "--sheet", "input/samples.csv", cwd=tmp_path)
+    smlmbatch("ingest", tmp_path / "out", "--part", "1/1", cwd="/")
+    assert "FAILED" not in smlmbatch("run", small_copy, tmp_path / "out", cwd="/").stderr
+
+
+def test_names_that_begin_with_blanks_pass_through_the_plan(small_campaign, tmp_path):
+    source = next(p for p in sorted(small_campaign.rglob("*.csv")) if p.name != "samples.csv")
+    for name in (" A.csv", "B.csv ", "car\rriage.csv", 'quo"te.csv'):
+        (tmp_path / "in" / "ctrl ").mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, tmp_path / "in" / "ctrl " / name)
+    smlmbatch("plan", tmp_path / "in", tmp_path / "parts")
+    smlmbatch("run", tmp_path / "in", tmp_path / "parts", "--part", "1/1")
+    smlmbatch("report", tmp_path / "parts")
+    smlmbatch("run", tmp_path / "in", tmp_path / "whole")
+    assert digest(tmp_path / "parts") == digest(tmp_path / "whole")
+    assert failed(tmp_path / "parts") == []
+
+
+@pytest.mark.parametrize("arguments", [["--roi-nm", "inf"], ["--scratch", "nowhere"], ["--map", "x=x,y=y"], ["--map", "colour=x,unit=nm"]])
+def test_impossible_options_are_refused_at_once(small_campaign, tmp_path, arguments):
+    done = smlmbatch("run", small_campaign, tmp_path / "out", *arguments, expect=2, cwd=tmp_path)
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out" / "store").exists()
+
+
+@pytest.mark.parametrize("kind", ["dangling", "loop", "directory"])
+def test_odd_outputs(small_campaign, tmp_path, kind):
+    output = tmp_path / "out"
+    if kind == "directory":
+        smlmbatch("run", small_campaign, output)
+        (output / "failed.csv").unlink()
+        (output / "failed.csv").mkdir()
+    else:
+        output.symlink_to(output if kind == "loop" else tmp_path / "nowhere" / "deep")
+    done = smlmbatch("run", small_campaign, output, expect=2)
+    assert "Traceback" not in done.stderr
+    assert "out" in done.stderr
+
+
+def test_a_reader_of_the_output_goes_away(small_output):
+    command = f"{sys.executable} -m smlmbatch verify --list '{small_output}' | head -0"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr

@@ -9,7 +9,7 @@ from smlmbatch.errors import ConfigError
 
 
 def test_round_trip(tmp_path):
-    config = override(Config(), {"ingest": {"map": 'x="a\\b",y=\n\u00e9'}, "tile": {"roi_nm": 1e3}})
+    config = override(Config(), {"ingest": {"map": 'x="a\\b",y=\u00e9'}, "tile": {"roi_nm": 1e3}})
     (tmp_path / "c.toml").write_text(to_toml(config), encoding="utf-8")
     assert load_config(tmp_path / "c.toml") == config
     assert config.tile.roi_nm == 1000
@@ -36,6 +36,9 @@ def test_whole_numbers_are_lengths():
         ({"tile": {"outline": "guess"}}, '"found" or "field"'),
         ({"tile": {"min_coverage": 1.5}}, "between 0 and 1"),
         ({"measure": {"dbscan_min_locs": 0}}, "at least 1"),
+        ({"tile": {"roi_nm": float("inf")}}, "finite"),
+        ({"tile": {"roi_nm": 10**400}}, "finite"),
+        ({"ingest": {"map": "x=\udcff"}}, "printable"),
     ],
 )
 def test_mistakes_are_named(raw, match):

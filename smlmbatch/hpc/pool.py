@@ -46,7 +46,7 @@ def _map_on_dask(
     function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, scheduler: str, scratch: Path
 ) -> Iterator[tuple[Item, Result | BaseException]]:
     import dask
-    from distributed import as_completed
+    from distributed import CancelledError, as_completed
 
     with ExitStack() as stack:
         settings = {"distributed.scheduler.allowed-failures": ALLOWED_DEATHS, "temporary-directory": str(scratch)}
@@ -56,7 +56,10 @@ def _map_on_dask(
         futures = {client.submit(call_pinned, function, item, pure=False): item for item in items}
         for future in as_completed(list(futures)):
             item = futures.pop(future)
-            error = future.exception()
+            try:
+                error = future.exception()
+            except CancelledError as lost:
+                raise ResourceError("lost the Dask scheduler; what is published is whole, run again to go on") from lost
             yield item, _readable(error) if error is not None else future.result()
             future.release()
 

@@ -24,7 +24,7 @@ PIECE_ROWS = 1 << 16
 _PICASSO_OFFSET_PX = 0.5  # Picasso counts from the first pixel's centre, every other format from its corner
 _YAML_BYTES = 16 << 20
 _CACHE_BYTES = 4 << 20
-HDF5_DAMAGE = (OSError, RuntimeError, KeyError, ValueError)  # h5py tells of a damaged file in any of these
+HDF5_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # h5py tells of a damaged file in any of these
 
 
 @contextmanager
@@ -37,6 +37,42 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     except HDF5_DAMAGE as error:
         finding = f"the HDF5 file can't be read ({str(error)[:200]})"
         raise InputError(path, finding, "a whole HDF5 file", "copy or export it again, it was probably cut off") from error
+
+
+def stored(path: Path, file: h5py.File, name: str) -> object | None:
+    """What the HDF5 file holds under `name`, without following links; None if there is nothing.
+
+    Raises
+    ------
+    InputError
+        it is kept in another file: only the file itself goes into the fingerprint, so a change there would not be seen
+    """
+    item: Any = file
+    for part in name.split("/"):
+        if not isinstance(item, h5py.Group) or not item.id.links.exists(part.encode()):
+            return None
+        if item.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
+            raise _kept_elsewhere(path, name, "a link")
+        item = item[part]
+    if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
+        raise _kept_elsewhere(path, name, "a virtual dataset" if item.is_virtual else "a dataset with external storage")
+    return item
+
+
+def _kept_elsewhere(path: Path, name: str, what: str) -> InputError:
+    finding = f"/{name} is {what}: its values may stand in another file"
+    return InputError(path, finding, "an HDF5 file that holds its values itself", "copy the data into one file, e.g. with h5repack")
+
+
+def _is_sound(kind: np.dtype[Any]) -> bool:
+    """Whether no members of a compound overlap. h5py derives their sizes from damaged bytes, and reading would then
+    write beyond its buffer."""
+    end = 0
+    for member, start, *_ in sorted((kind.base.fields or {}).values(), key=lambda entry: entry[1]):
+        if start < end or not _is_sound(member):
+            return False
+        end = start + member.itemsize
+    return end <= kind.base.itemsize
 
 
 def _pieces(n: int, chunk: int) -> Iterator[tuple[int, int]]:
@@ -58,10 +94,13 @@ def open_picasso(path: Path, overrides: Overrides) -> Source:
         no `/locs`, no x and y in it, no pixel size, a YAML file that can't be read, a damaged file
     """
     with _opened(path) as file:
-        locs = file.get("locs")
+        locs = stored(path, file, "locs")
         if not isinstance(locs, h5py.Dataset) or locs.dtype.names is None or locs.ndim != 1:
             found = ", ".join(sorted(file)) or "nothing"
             raise InputError(path, f"no table /locs; found {found}", "a Picasso file of localisations", "save it again in Picasso")
+        if not _is_sound(locs.dtype):
+            finding = "the HDF5 file is damaged: the columns of /locs overlap"
+            raise InputError(path, finding, "a whole HDF5 file", "copy or export it again")
         names = [name for name in locs.dtype.names if locs.dtype[name].kind in "fiub"]
     pixel_nm = overrides.pixel_size_nm or _picasso_pixel_nm(path)
     resolved = resolve_fixed(path, PICASSO, names, pixel_size_nm=pixel_nm, offset_px=_PICASSO_OFFSET_PX, frame_base=0)
@@ -105,13 +144,13 @@ def open_smap(path: Path, overrides: Overrides) -> Source:
     """A `_sml.mat` file of MATLAB 7.3 (HDF5), columns 1 x N under `/saveloc/loc`; frames from 1."""
     del overrides  # SMAP gives nanometres
     with _opened(path) as file:
-        loc = file.get("saveloc/loc")
+        loc = stored(path, file, "saveloc/loc")
         if not isinstance(loc, h5py.Group):
             found = ", ".join(sorted(file)) or "nothing"
             raise InputError(
                 path, f"no group /saveloc/loc; found {found}", "a SMAP file of localisations", "save it again in SMAP (_sml.mat)"
             )
-        sizes = {name: _smap_size(item) for name, item in loc.items()}
+        sizes = {name: _smap_size(stored(path, file, f"saveloc/loc/{name}")) for name in loc}
         names = [name for name, size in sizes.items() if size is not None]
         resolved = resolve_fixed(path, SMAP, names, pixel_size_nm=0.0, frame_base=1)
         n = sizes[resolved.uses[0].columns[0]]
@@ -162,7 +201,7 @@ def parquet_names(path: Path) -> list[str]:
         return list(pq.read_schema(path).names)
     except (FileNotFoundError, PermissionError):
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged_parquet(path, error) from error
 
 
@@ -181,9 +220,10 @@ def _parquet_blocks(path: Path, resolved: Resolved) -> Iterator[RawBlock]:
         # unbuffered reading would hold whole row groups: some writers put everything into one
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
             for batch in file.iter_batches(PIECE_ROWS, columns=list(dict.fromkeys(names)), use_threads=False):
+                batch.validate(full=True)  # codes beyond a damaged dictionary, words that are no UTF-8
                 columns = {name: _parquet_values(path, name, batch.column(name), words=name in channels) for name in names}
                 yield RawBlock(n_records=batch.num_rows, columns=columns)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged_parquet(path, error) from error
 
 

@@ -191,8 +191,17 @@ def resolve_own(path: Path, names: Sequence[str], *, overrides: Overrides) -> Re
         if short in pairs:
             uses.append(Use(quantity, (_column_of(path, pairs[short], names),), _map_scale(path, kind, unit, pixel)))
     _require_xy(path, uses, names)
+    _require_own_channel(path, pairs)
     in_pixels = unit in PIXEL_UNITS
     return Resolved(uses=tuple(uses), unit="px" if in_pixels else unit, pixel_size_nm=pixel if in_pixels else None, frame_base=base)
+
+
+def _require_own_channel(path: Path, pairs: Mapping[str, str]) -> None:
+    """A channel's column is read as words, so it can't be a number for another quantity as well."""
+    shared = [short for short in MAP_NAMES if short != "channel" and short in pairs and pairs[short] == pairs.get("channel")]
+    if shared:
+        finding = f"the map names the column {pairs['channel']!r} for the channel and for {', '.join(shared)}"
+        raise InputError(path, finding, "a column of its own for the channel", "correct the map")
 
 
 def parse_map(path: Path | str, text: str) -> dict[str, str]:

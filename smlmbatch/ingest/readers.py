@@ -49,12 +49,19 @@ def open_source(path: Path, format_name: str, overrides: Overrides) -> Source:
         raise InputError(
             path, f"no reader is called {format_name!r}", f"one of {', '.join(READERS)}", "correct `format`, or leave it empty"
         )
+    if is_special(path):
+        raise InputError(path, "is no regular file", "a localisation file", "copy the data into a file")
     try:
         return reader.open(path, overrides)
     except FileNotFoundError as error:
         raise missing_file(path) from error
     except IsADirectoryError as error:
         raise InputError(path, "is a folder", "a localisation file", "correct the path in the sample sheet") from error
+
+
+def is_special(path: Path) -> bool:
+    """Whether this is a pipe, socket or device: opening one may wait for ever. A missing file is none."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def missing_file(path: Path) -> InputError:

@@ -13,7 +13,7 @@ from smlmbatch.errors import InputError
 from smlmbatch.ingest.columns import Overrides, has_suffixed_xy
 from smlmbatch.ingest.formats import COMPANION_MAGIC, COMPANION_SUFFIXES, LOCALISATION_MAGIC, TABLE_SUFFIXES, TEXT_SIGNATURES
 from smlmbatch.ingest.heads import HEAD_BYTES, UTF8_BOM, TextHead, is_binary, is_utf16, parse_head
-from smlmbatch.ingest.readers import missing_file
+from smlmbatch.ingest.readers import is_special, missing_file
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MATLAB_HDF5 = b"MATLAB 7.3 MAT-file"
@@ -61,6 +61,8 @@ def recognise(path: Path, *, overrides: Overrides) -> Recognition:
     OSError
         the file can't be opened
     """
+    if is_special(path):
+        return _ignored("is no regular file")
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     seen = _by_content(path, head, overrides)
@@ -150,21 +152,25 @@ def _of_hdf5(path: Path, overrides: Overrides) -> Recognition:
     del overrides
     try:
         with h5py.File(path, "r") as file:
-            return _of_hdf5_names(file)
+            return _of_hdf5_names(path, file)
+    except InputError as error:
+        return _unreadable(error.finding, error.mend)
     except HDF5_DAMAGE as error:
         return _unreadable(f"the HDF5 file can't be opened, it was probably cut off ({str(error)[:120]})", _AGAIN)
 
 
-def _of_hdf5_names(file: "h5py.File") -> Recognition:  # type: ignore[name-defined]  # noqa: F821
+def _of_hdf5_names(path: Path, file: "h5py.File") -> Recognition:  # type: ignore[name-defined]  # noqa: F821
     import h5py
 
-    locs = file.get("locs")
+    from smlmbatch.ingest.binary import stored
+
+    locs = stored(path, file, "locs")
     if isinstance(locs, h5py.Dataset) and locs.dtype.names and {"x", "y"} <= set(locs.dtype.names):
         return _field("picasso")
-    smap = file.get("saveloc/loc")
+    smap = stored(path, file, "saveloc/loc")
     if isinstance(smap, h5py.Group) and {"xnm", "ynm"} <= set(smap):
         return _field("smap")
-    if isinstance(file.get("data/xyz"), h5py.Dataset) or {"data", "meta"} <= set(file):
+    if isinstance(stored(path, file, "data/xyz"), h5py.Dataset) or {"data", "meta"} <= set(file):
         return _unreadable("this is a DECODE file, which isn't read yet", _EXPORT)
     if {"DataSet", "DataSetInfo"} <= set(file) or "t00000" in file:
         return _ignored("image stack in HDF5")
@@ -189,13 +195,14 @@ def _of_parquet(path: Path, overrides: Overrides) -> Recognition:
 
 
 def _of_zip(path: Path, overrides: Overrides) -> Recognition:
+    import struct
     import zipfile
 
     del overrides
     try:
         with zipfile.ZipFile(path) as file:
             names = file.namelist()
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):  # zipfile tells of damage in any of these
         return _ignored("damaged archive")
     if path.suffix.lower() == ".smlm" or ("manifest.json" in names and any(name.endswith(".bin") for name in names)):
         return _unreadable("this is an .smlm file, which isn't read yet", _EXPORT)

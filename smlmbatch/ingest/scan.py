@@ -52,7 +52,7 @@ def scan_input(input_path: Path, *, sheet: Path | None, exclude: Path | None, co
     if config.ingest.format and config.ingest.format not in READERS:
         raise ConfigError(f"ingest.format = {config.ingest.format!r}: wanted one of {', '.join(READERS)}")
     if config.ingest.map:
-        parse_map("--map", config.ingest.map)
+        _check_map(config.ingest.map)
     if not input_path.exists():
         raise InputError(input_path, "is not there", "a folder, a sample sheet or a localisation file", "correct the path of INPUT")
     sheet = sheet or _own_sheet(input_path)
@@ -71,6 +71,13 @@ def scan_input(input_path: Path, *, sheet: Path | None, exclude: Path | None, co
     return scan
 
 
+def _check_map(text: str) -> None:
+    """A map for all files that can fit none is a mistake on the command line, not in every file."""
+    missing = [key for key in ("x", "y", "unit") if key not in parse_map("--map", text)]
+    if missing:
+        raise InputError("--map", f"{text!r} has no {', '.join(missing)}", "at least x, y and unit", "complete it, e.g. x=X,y=Y,unit=nm")
+
+
 def _own_sheet(input_path: Path) -> Path | None:
     """INPUT itself if it is a sample sheet, or the sheet at the top of the folder."""
     candidate = input_path / _SHEET_NAME if input_path.is_dir() else input_path
@@ -80,7 +87,7 @@ def _own_sheet(input_path: Path) -> Path | None:
 def _has_path_column(file: Path) -> bool:
     with file.open("rb") as opened:
         line = opened.readline(1 << 16).decode("utf-8-sig", "replace")
-    return "path" in [cell.strip() for cell in re.split("[,;]", line)]
+    return "path" in [cell.strip().strip('"').lower() for cell in re.split("[,;]", line)]
 
 
 def _check_keys(input_path: Path, fields: tuple[Field, ...]) -> None:
@@ -129,7 +136,7 @@ def _files(root: Path, exclude: Path | None) -> Iterator[str]:
     """Relative paths of regular files with forward slashes, sorted; links to folders are followed once."""
     found, seen = [], set()
     excluded = _identity(exclude)
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_refuse):
         identity = _identity(Path(folder))
         ours = _RECORD in names and folder != os.fspath(root)  # OUTPUT of some campaign: its tables are no localisations
         if identity is None or identity in seen or identity == excluded or ours:
@@ -143,6 +150,12 @@ def _files(root: Path, exclude: Path | None) -> Iterator[str]:
             if not name.startswith(".") and os.path.isfile(os.path.join(folder, name)):
                 found.append(path)
     yield from sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that can't be listed may hold fields: leaving them out silently would be a wrong result."""
+    mend = "give read permission, or leave the folder out of INPUT"
+    raise InputError(str(error.filename), f"the folder can't be listed ({error.strerror})", "a folder that can be read", mend)
 
 
 def _identity(folder: Path | None) -> tuple[int, int] | None:
@@ -175,6 +188,8 @@ def _scan_sheet(sheet: Path, input_path: Path, exclude: Path | None, config: Con
 
 def _field_of_row(root: Path, row: Mapping[str, str], config: Config) -> Field:
     path, outline = (_relative(root, row.get(column, "")) for column in ("path", "cell_outline"))
+    if path == ".":
+        raise InputError(root, f"the sample sheet names the folder {row['path']!r}", "a file in every row", "correct the path")
     field = field_of_row(dict(row) | {"cell_outline": outline}, path=path, format_name="")
     try:
         seen = recognise(root / path, overrides=overrides_of(field, config.ingest))
@@ -189,8 +204,10 @@ def _relative(root: Path, name: str) -> str:
         return ""
     if not (root / name).exists() and (root / name.replace("\\", "/")).exists():
         name = name.replace("\\", "/")
-    relative = os.path.relpath(name, root) if os.path.isabs(name) else name
-    return posixpath.normpath(relative)
+    if os.path.isabs(name):  # links resolved on both sides, or `..` leads elsewhere
+        absolute = Path(name)
+        name = os.path.relpath(absolute.parent.resolve() / absolute.name, root.resolve())
+    return posixpath.normpath(name)
 
 
 def _not_named(sheet: Path, input_path: Path, exclude: Path | None, fields: Mapping[str, Field]) -> tuple[tuple[str, str], ...]:

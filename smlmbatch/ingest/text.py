@@ -70,7 +70,8 @@ def _blocks(path: Path, head: TextHead, resolved: Resolved, malformed: Malformed
         for column in use.columns:
             at = head.names.index(column)
             names[f"{at}"] = column
-            types[at] = TEXT if use.quantity == "channel" else pa.float64() if use.quantity in _FLOAT64 else pa.float32()
+            if types.get(at) != pa.float64():  # a column used twice keeps the wider type
+                types[at] = TEXT if use.quantity == "channel" else pa.float64() if use.quantity in _FLOAT64 else pa.float32()
     for block in text_blocks(TextTable(path, head, types), malformed):
         columns = {names[at]: values for at, values in block.columns.items()}
         yield RawBlock(n_records=block.n_records, columns=columns, index=block.index)

@@ -60,7 +60,8 @@ class Failure:
 def failure_of_error(key: UnitKey, error: BaseException, *, path: str, attempt: str) -> Failure:
     """A Failure record for an exception caught around one unit."""
     if isinstance(error, InputError):
-        return Failure(key.field, key.stage, key.fingerprint, "input", path, error.finding, error.want, error.mend, attempt)
+        finding = error.finding if Path(error.path).name == Path(path).name else f"{error.path}: {error.finding}"
+        return Failure(key.field, key.stage, key.fingerprint, "input", path, finding, error.want, error.mend, attempt)
     if isinstance(error, MemoryError):
         want, mend = "enough memory", "run again with more memory, or a smaller --memory"
         return Failure(key.field, key.stage, key.fingerprint, "resource", path, "out of memory", want, mend, attempt)
@@ -257,7 +258,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return {k: v for k, v in found.items() if isinstance(v, dict)} if isinstance(found, dict) else {}
 
 
 @contextmanager
@@ -343,7 +344,6 @@ def _is_abandoned(folder: Path, stale_after_s: float) -> bool:
             return time.time() - folder.stat().st_mtime > stale_after_s
         except FileNotFoundError:
             return False
-    if time.time() - beat > stale_after_s:
-        return True
-    same_space = process["space"] == _process_space() != ""
-    return bool(same_space and _born(process["pid"]) != process["born"])
+    if process["space"] == _process_space() != "":
+        return bool(_born(process["pid"]) != process["born"])  # here it is known: alive or not
+    return time.time() - beat > stale_after_s

@@ -1,5 +1,6 @@
 """Picasso, SMAP and Parquet files, and their traps."""
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -109,8 +110,6 @@ def test_picasso_without_locs(ingest, picasso):
 
 
 def test_compressed_and_chunked(ingest, tmp_path):
-    import h5py
-
     records = locs(150_000)
     with h5py.File(tmp_path / "f.hdf5", "w") as file:
         file.create_dataset("locs", data=records, chunks=(7_001,), compression="gzip")
@@ -206,3 +205,84 @@ def test_parquet_cut_off(ingest, tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"cut off|can't be read"):
         ingest(path)
+
+
+def test_parquet_damaged_dictionary(ingest, tmp_path):
+    """A code beyond the dictionary, and words that are no UTF-8: damage, no fault of ours."""
+    table = pa.table({"x_nm": np.arange(4.0), "y_nm": np.arange(4.0), "channel": pa.array(["first", "second"] * 2)})
+    path = tmp_path / "f.parquet"
+    for good, bad in ((b"second", b"sec\xffnd"), (b"\x02\x00\x00\x00\x03\x00", None)):
+        pq.write_table(table, path, compression="none", use_dictionary=["channel"], write_statistics=False)
+        if bad is not None:
+            assert path.read_bytes().count(good) == 1
+            path.write_bytes(path.read_bytes().replace(good, bad))
+        else:
+            _widen_codes(path)
+        with pytest.raises(InputError, match="Parquet file can't be read"):
+            ingest(path)
+
+
+def _widen_codes(path):
+    """Turn the bit-packed codes 0, 1, 0, 1 of one bit each into codes of 2 bits that name words which aren't there."""
+    raw = path.read_bytes()
+    codes = b"\x01\x03\x0a"  # bit width 1, one bit-packed group of 8, 0b1010
+    assert raw.count(codes) == 1
+    path.write_bytes(raw.replace(codes, b"\x08\x08\x0a"))  # bit width 8, a run of four codes 10
+
+
+# ---- HDF5 that is damaged or holds its values elsewhere
+
+
+def test_picasso_overlapping_columns(ingest, picasso):
+    """A float of 4 bytes whose damaged fields make h5py take it for one of 8, over the next column: reading it crashed."""
+    path = picasso(locs(without=[name for name, _ in PICASSO if name not in ("frame", "x", "y")]))
+    raw = path.read_bytes()
+    at = raw.index(b"x\x00", raw.index(b"frame\x00") + 6)
+    single = bytes([0, 0, 32, 0, 23, 8, 0, 23, 127, 0, 0, 0])  # offset, precision, exponent, mantissa and bias of a float32
+    start = raw.index(single, at)
+    assert start - at < 60
+    path.write_bytes(raw[:start] + bytes([0, 0, 32, 0, 20, 11, 0, 20, 255, 3, 0, 0]) + raw[start + 12 :])  # 11 bits of exponent
+    with pytest.raises(InputError, match=r"columns of /locs overlap"):
+        ingest(path)
+
+
+def _soft(file, other):
+    file["locs"] = h5py.SoftLink("/elsewhere")
+    file["elsewhere"] = h5py.ExternalLink(other.name, "locs")
+
+
+def _external(file, other):
+    file["locs"] = h5py.ExternalLink(other.name, "locs")
+
+
+def _virtual(file, other):
+    layout = h5py.VirtualLayout(shape=(5,), dtype=locs().dtype)
+    layout[:] = h5py.VirtualSource(other, "locs", shape=(5,))
+    file.create_virtual_dataset("locs", layout)
+
+
+def _raw(file, other):
+    kind = locs().dtype
+    (other.parent / "raw").write_bytes(locs().tobytes())
+    file.create_dataset("locs", shape=(5,), dtype=kind, external=[(other.parent / "raw", 0, 5 * kind.itemsize)])
+
+
+@pytest.mark.parametrize("link", [_external, _soft, _virtual, _raw])
+def test_picasso_values_in_another_file(ingest, picasso, tmp_path, link):
+    other = picasso(locs(), name="other")
+    with h5py.File(tmp_path / "f.hdf5", "w") as file:
+        link(file, other)
+    for options in ({}, {"format": "picasso"}):
+        with pytest.raises(InputError, match="another file"):
+            ingest(tmp_path / "f.hdf5", pixel_size_nm=100, **options)
+
+
+def test_smap_values_in_another_file(ingest, smap):
+    path = smap(xnm=[1, 2], ynm=[1, 2])
+    other = path.rename(path.with_name("other.mat"))
+    for name in ("saveloc", "saveloc/loc", "saveloc/loc/xnm"):
+        smap(**({"ynm": [1, 2]} if name.endswith("xnm") else {}))
+        with h5py.File(path, "r+") as file:
+            file[name] = h5py.ExternalLink(other.name, name)
+        with pytest.raises(InputError, match="another file"):
+            ingest(path, format="smap")

@@ -1,11 +1,19 @@
 """Field, companion or unreadable: by content, not by name."""
 
+import io
+import os
+import zipfile
+
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from smlmbatch.errors import InputError
 from smlmbatch.ingest.columns import Overrides
-from smlmbatch.ingest.recognise import recognise
+from smlmbatch.ingest.readers import open_source
+from smlmbatch.ingest.recognise import recognise, recognised_format
 
 TS = '"id","frame","x [nm]","y [nm]"\n' + "".join(f"{i},1,{i}.5,2\n" for i in range(9))
 XYZ = "x,y,z\n1.5,2,3\n4,5,6\n"
@@ -103,3 +111,38 @@ def test_hdf5_by_what_is_inside(picasso, smap, tmp_path):
         with h5py.File(tmp_path / "b.h5", "w") as file:
             file[name] = np.zeros((3, 3))
         assert recognise(tmp_path / "b.h5", overrides=Overrides()).kind == kind, name
+
+
+def _zip(at, damage):
+    """A zip file whose central directory is damaged."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.txt", "hello")
+    raw = bytearray(file.getvalue())
+    start = raw.index(b"PK\x01\x02") + at
+    raw[start : start + len(damage)] = damage
+    return raw
+
+
+def test_a_damaged_zip_is_ignored(write):
+    bad_name = _zip(46, b"\xff")
+    bad_name[bad_name.index(b"PK\x01\x02") + 9] = 0x08  # the flag that names are UTF-8
+    for raw in (_zip(6, b"\x63\x00"), bad_name, _zip(0, b"QQ")):
+        assert look(write, "stray.zip", bytes(raw)).reason == "damaged archive"
+
+
+def test_a_damaged_parquet_name_is_unreadable(write, tmp_path):
+    pq.write_table(pa.table({"x_nm": [1.0], "y_nm": [2.0]}), tmp_path / "f.parquet", store_schema=False)
+    raw = (tmp_path / "f.parquet").read_bytes().replace(b"x_nm", b"x\xffnm")
+    found = look(write, "f.parquet", raw)
+    assert found.kind == "unreadable"
+    assert "can't be read" in found.reason
+
+
+def test_no_regular_file_is_waited_for(tmp_path):
+    path = tmp_path / "pipe.csv"
+    os.mkfifo(path)
+    for overrides in (Overrides(), Overrides(format="table")):
+        assert recognise(path, overrides=overrides).kind == "ignored"
+        with pytest.raises(InputError, match="is no regular file"):
+            open_source(path, recognised_format(path, overrides=overrides), overrides)

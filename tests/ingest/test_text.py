@@ -287,6 +287,7 @@ BAD_MAPS = {
     "x=X (um),y=Y (um),unit=nm,colour=C": "'colour=C'",
     "x=X (um),x=F,y=Y (um),unit=nm": "'x=F'",
     "x=X (um),y=Y (um),unit=nm,frame_base=2": "frame_base=2",
+    "x=X (um),y=Y (um),unit=nm,channel=F,frame=F": "the column 'F' for the channel and for frame",
     "X": "'X'",
 }
 
@@ -297,6 +298,16 @@ def test_a_map_that_is_wrong(ingest, write, text):
 
     with pytest.raises(InputError, match=re.escape(BAD_MAPS[text])):
         ingest(write("f.txt", own()), map=text)
+
+
+def test_a_column_used_twice_keeps_its_digits(ingest, write):
+    """Photons alone are read in 4 bytes, in which 16777217 is no number."""
+    text = "X,Y,F\n" + "".join(f"{100_000.0625 + i},{i},{16_777_217 + i}\n" for i in range(4))
+    for pairs in ("frame=F,photons=F,background=X", "photons=F,frame=F"):
+        got = ingest(write("f.csv", text), map=f"x=X,y=Y,{pairs},unit=nm").by_row()
+        assert got["frame"].tolist() == [16_777_217 + i for i in range(4)]
+        np.testing.assert_array_equal(got["x_nm"], 100_000.0625 + np.arange(4))
+        np.testing.assert_array_equal(got["photons"], np.float32(16_777_217 + np.arange(4)))
 
 
 def test_pixels_by_map(ingest, write):
