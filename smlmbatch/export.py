@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-import smlmbatch
 from smlmbatch.errors import ConfigError
 from smlmbatch.locs import LOC_COLUMNS
 from smlmbatch.store.arrays import UnitReader
-from smlmbatch.store.units import appears_whole, write_whole
+from smlmbatch.store.units import appears_whole
 from smlmbatch.work import Campaign
 
 if TYPE_CHECKING:
@@ -35,10 +34,6 @@ TABLES = ("fields", "rois")
 EXPORTS = (*TABLES, "locs")
 PIECE_ROWS = 1 << 18  # four chunks of the store; some 30 MiB with all columns
 _CSV_POSITION_DECIMALS = 3
-
-
-# Tells a folder of results, which no scan of an INPUT above it takes for new data; the run record has the same name.
-MARK = "smlmbatch.json"
 
 
 def export_campaign(
@@ -71,7 +66,6 @@ def export_campaign(
     units = _units(campaign, target / "locs", format) if "locs" in what else {}
     _check_sources(campaign, tables, units, wants_locs="locs" in what)
     _check_targets([*tables, *units], overwrite=overwrite)
-    write_whole(target / MARK, json.dumps({"export": smlmbatch.__version__}).encode())
     for path, source in tables.items():
         _export_table(source, path, format)
     with ThreadPoolExecutor(max(1, workers)) as pool:  # pyarrow formats and compresses outside the interpreter's lock

@@ -296,7 +296,6 @@ def test_output_inside_input(small_copy, small_output):
     smlmbatch("run", small_copy, small_copy / "results")
     smlmbatch("run", small_copy, small_copy / "results")
     assert digest(small_copy / "results") == digest(small_output)
-    smlmbatch("export", small_copy / "results", small_copy / "for R")
     (small_copy / "samples.csv").unlink()
     smlmbatch("run", small_copy, small_copy.parent / "other")  # the results of one campaign are no input of another
     assert len(list((small_copy.parent / "other" / "store" / "fields").iterdir())) == 4

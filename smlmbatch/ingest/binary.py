@@ -39,7 +39,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         raise InputError(path, finding, "a whole HDF5 file", "copy or export it again, it was probably cut off") from error
 
 
-def stored(path: Path, file: h5py.File, name: str) -> object | None:
+def stored(path: Path, file: h5py.File, name: str) -> Any:
     """What the HDF5 file holds under `name`, without following links; None if there is nothing.
 
     Raises

@@ -65,7 +65,8 @@ def _blocks(path: Path, head: TextHead, resolved: Resolved, malformed: Malformed
 
     from smlmbatch.ingest.blocks import TEXT, TextTable, text_blocks
 
-    types, names = {}, {}
+    types: dict[int, pa.DataType] = {}
+    names: dict[str, str] = {}
     for use in resolved.uses:
         for column in use.columns:
             at = head.names.index(column)
