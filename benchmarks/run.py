@@ -15,7 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import campaign, ingest, measure
+from smlmbatch.hpc.numerics import pin_numerics
+
+pin_numerics()  # as the command line does, before numpy is imported
+from benchmarks import campaign, ingest, measure  # noqa: E402
 
 HERE = Path(__file__).parent
 GIB = 1 << 30
@@ -80,8 +83,8 @@ FIGURES: Mapping[str, Figure] = {
     "roi": Figure(
         "DBSCAN and Ripley descriptors of a 1,000-loc region: scikit-learn DBSCAN + scipy pdist/bincount against ours",
         lambda folder: measure.measure_roi_descriptors(),
-        lambda r: r["ratio"],
-        lambda r: f"{r['ratio']:.1f}x faster ({r['ours_ms']:.2f} ms against {r['theirs_ms']:.2f} ms)",
+        lambda r: r["speedup"],
+        lambda r: f"{r['speedup']:.1f}x faster ({r['ours_ms']:.2f} ms against {r['theirs_ms']:.2f} ms)",
         "≥",
         2.0,
         4.0,
