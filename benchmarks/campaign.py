@@ -37,7 +37,7 @@ def measure_inodes(folder: Path) -> dict[str, Any]:
     return {"per_field": max(1 + sum(1 for _ in field.iterdir()) for field in fields), "fields": len(fields)}
 
 
-def measure_workers(folder: Path, fields: int = 12) -> dict[str, Any]:
+def measure_workers(folder: Path, fields: int = 24) -> dict[str, Any]:
     """The measure stage alone, 2 Dask workers against this process alone: wall seconds of the same work, alternating."""
     smlmbatch("simulate", folder / "big", "--replicates", fields // 2, "--cell-um", 40, "--density", 700)
     output = folder / "big-out"

@@ -36,6 +36,7 @@ def failed(output):
 # ---- kills
 
 
+@pytest.mark.slow
 def test_killed_twenty_times(small_campaign, tmp_path):
     """SIGKILL at random moments, at least 20 times in one campaign; then the digest of an uninterrupted run."""
     sheet = (small_campaign / "samples.csv").read_text().splitlines()
