@@ -47,7 +47,9 @@ class TileConfig:
         _require(0 <= self.min_coverage <= 1, "tile.min_coverage", self.min_coverage, "a share between 0 and 1")
         _require(self.min_locs >= 1, "tile.min_locs", self.min_locs, "at least 1")
         _require(self.density_bin_nm > 0, "tile.density_bin_nm", self.density_bin_nm, "a length above 0 nm")
-        _require(self.density_sigma_nm > 0, "tile.density_sigma_nm", self.density_sigma_nm, "a length above 0 nm")
+        _require(
+            0 < self.density_sigma_nm <= 10_000, "tile.density_sigma_nm", self.density_sigma_nm, "a length above 0 and up to 10,000 nm"
+        )
         _require(self.min_cell_um2 >= 0, "tile.min_cell_um2", self.min_cell_um2, "an area, 0 or more")
 
 
@@ -66,7 +68,7 @@ class MeasureConfig:
         _require(self.dbscan_eps_nm > 0, "measure.dbscan_eps_nm", self.dbscan_eps_nm, "a length above 0 nm")
         _require(self.dbscan_min_locs >= 1, "measure.dbscan_min_locs", self.dbscan_min_locs, "at least 1")
         _require(self.ripley_max_nm >= 0, "measure.ripley_max_nm", self.ripley_max_nm, "a length in nm, or 0")
-        _require(self.ripley_step_nm > 0, "measure.ripley_step_nm", self.ripley_step_nm, "a length above 0 nm")
+        _require(self.ripley_step_nm >= 0.1, "measure.ripley_step_nm", self.ripley_step_nm, "0.1 nm or more")
         _require(self.ripley_max_locs >= 2, "measure.ripley_max_locs", self.ripley_max_locs, "at least 2")
 
 

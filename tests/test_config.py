@@ -37,6 +37,8 @@ def test_whole_numbers_are_lengths():
         ({"tile": {"min_coverage": 1.5}}, "between 0 and 1"),
         ({"measure": {"dbscan_min_locs": 0}}, "at least 1"),
         ({"tile": {"roi_nm": float("inf")}}, "finite"),
+        ({"tile": {"density_sigma_nm": 1e9}}, "up to 10,000 nm"),
+        ({"measure": {"ripley_step_nm": 1e-6}}, "0.1 nm or more"),
         ({"tile": {"roi_nm": 10**400}}, "finite"),
         ({"ingest": {"map": "x=\udcff"}}, "printable"),
     ],
