@@ -27,11 +27,13 @@ class Plan:
 
     Attributes
     ----------
+    given : INPUT as it was given; with a sample sheet from elsewhere it is not the root
     root : folder that the fields' paths are relative to
     ignored : (relative path, reason) of files that are plainly no localisation table
     """
 
     output: Path
+    given: Path
     root: Path
     fields: tuple[Field, ...]
     ignored: tuple[tuple[str, str], ...]
@@ -63,6 +65,7 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
     scan = scan_input(input_path, sheet=sheet, exclude=output, config=config)
     plan = Plan(
         output=output,
+        given=input_path,
         root=scan.root,
         fields=tuple(sorted(scan.fields, key=lambda field: field.key)),
         ignored=scan.ignored,
@@ -104,7 +107,7 @@ def check_settings(output: Path, config: Config, *, update: bool) -> None:
 
 def _write_plan(plan: Plan) -> None:
     """The record first: it is what makes a folder ours."""
-    record = run_record(input_path=plan.root, settings={}) | {"ignored": [list(pair) for pair in plan.ignored]}
+    record = run_record(input_path=plan.root) | {"given": str(plan.given), "ignored": [list(pair) for pair in plan.ignored]}
     _write_if_new(plan.output / RECORD, json.dumps(record, indent=1))
     _write_if_new(plan.output / CONFIG, to_toml(plan.config))
     _write_if_new(plan.output / SAMPLES, samples_text(plan.fields))
@@ -118,8 +121,7 @@ def _write_if_new(path: Path, text: str) -> None:
 
 def same_input(plan: Plan, input_path: Path) -> bool:
     """Whether INPUT (a folder, sheet or file) is what was planned."""
-    folder = input_path if input_path.is_dir() else input_path.parent
-    return folder.resolve() == plan.root.resolve()
+    return os.path.realpath(input_path) == os.path.realpath(plan.given)
 
 
 def load_plan(output: Path) -> Plan:
@@ -136,9 +138,14 @@ def load_plan(output: Path) -> Plan:
         raise ConfigError(f"{output} holds no planned campaign (no {', '.join(missing)}): run `smlmbatch plan INPUT {output}` first")
     try:
         record = json.loads((output / RECORD).read_text())
-        root, ignored = Path(record["input"]), tuple((path, reason) for path, reason in record["ignored"])
+        given, root, ignored = Path(record["given"]), Path(record["input"]), tuple((path, reason) for path, reason in record["ignored"])
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{output / RECORD} is damaged ({error!r}): run `smlmbatch plan INPUT {output}` again") from error
     return Plan(
-        output=output, root=root, fields=tuple(read_samples(output / SAMPLES)), ignored=ignored, config=load_config(output / CONFIG)
+        output=output,
+        given=given,
+        root=root,
+        fields=tuple(read_samples(output / SAMPLES)),
+        ignored=ignored,
+        config=load_config(output / CONFIG),
     )

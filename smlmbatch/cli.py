@@ -74,7 +74,7 @@ def run(input_path: Path, output: Path, part: tuple[int, int] | None, **options:
             raise ConfigError("--part works on what was planned: give --sheet and --update to `smlmbatch plan`")
         plan = load_plan(output)
         if not same_input(plan, input_path):
-            raise ConfigError(f"{output} was planned for INPUT {plan.root}: give that, or plan again")
+            raise ConfigError(f"{output} was planned for INPUT {plan.given}: give that, or plan again")
         check_settings(plan.output, settings_of(options, output), update=False)  # a part works on what was planned
         _run_fields(plan, work)
 

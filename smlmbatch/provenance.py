@@ -42,7 +42,7 @@ def software() -> dict[str, str]:
     return versions
 
 
-def run_record(*, input_path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+def run_record(*, input_path: Path) -> dict[str, Any]:
     """What `smlmbatch.json` says of a run; outside the digest set."""
     return {
         "smlmbatch": smlmbatch.__version__,
@@ -50,5 +50,4 @@ def run_record(*, input_path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         "command": sys.argv,
         "software": software(),
         "machine": {"system": platform.platform(), "processor": platform.machine()},
-        "settings": settings,
     }

@@ -452,6 +452,11 @@ def test_a_part_is_of_what_was_planned(small_campaign, tmp_path):
 def test_a_relative_sheet_is_found_from_anywhere(small_copy, tmp_path):
     smlmbatch("plan", "input", "out", "--sheet", "input/samples.csv", cwd=tmp_path)
     smlmbatch("ingest", tmp_path / "out", "--part", "1/1", cwd="/")
+    (tmp_path / "elsewhere").mkdir()
+    rows = (small_copy / "samples.csv").read_text().splitlines()
+    (tmp_path / "elsewhere" / "s.csv").write_text("\n".join([rows[0], *(f"../input/{row}" for row in rows[1:])]))
+    smlmbatch("plan", "input", "out2", "--sheet", "elsewhere/s.csv", cwd=tmp_path)
+    assert "FAILED" not in smlmbatch("run", "input", "out2", "--part", "1/2", cwd=tmp_path).stderr
     assert "FAILED" not in smlmbatch("run", small_copy, tmp_path / "out", cwd="/").stderr
 
 
