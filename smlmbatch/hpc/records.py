@@ -1,0 +1,100 @@
+"""What every unit cost: one JSON line per unit in OUTPUT/logs/, written by who made it, read by report, status and submit.
+
+    logs/units-<host>-<pid>.jsonl     {"time": …, "field": …, "stage": …, "wall_s": …, …}  or  {"time": …, "failure": {…}, "trace": …}
+
+Logs are outside the digest set and nothing depends on them: losing them costs estimates, never results.
+"""
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_FLUSH_LINES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitRecord:
+    """What one unit cost; a line of `logs/`.
+
+    Attributes
+    ----------
+    bytes : size of the field's source file
+    locs : localisations of the field
+    rows : rows the unit holds (locs, regions, …)
+    started : seconds since 1970
+    peak_mib : largest resident memory of the process while it made this unit
+    memory_mib : what the process had been told to stay within
+    job, task : SLURM's job id and array task ("" and 0 outside one); submission: folder name under OUTPUT/jobs
+    """
+
+    field: str
+    stage: str
+    fingerprint: str = ""
+    attempt: str = ""
+    bytes: int = 0
+    locs: int = 0
+    rows: int = 0
+    started: float = 0.0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_mib: int = 0
+    memory_mib: int = 0
+    published: bool = True
+    host: str = ""
+    job: str = ""
+    task: int = 0
+    submission: str = ""
+
+
+_KNOWN = {field.name: field.type for field in dataclasses.fields(UnitRecord)}
+
+
+def read_records(logs: Path) -> Iterator[UnitRecord]:
+    """Records of all units ever made in a campaign, file by file; torn or foreign lines are passed over."""
+    for path in sorted(logs.glob("units-*.jsonl")):
+        with path.open(errors="replace") as file:
+            for line in file:
+                record = _parse(line)
+                if record is not None:
+                    yield record
+
+
+def _parse(line: str) -> UnitRecord | None:
+    try:
+        found = json.loads(line)
+        return UnitRecord(**{name: value for name, value in found.items() if name in _KNOWN}) if "stage" in found else None
+    except (ValueError, TypeError):
+        return None
+
+
+class UnitLog:
+    """This process's file in `logs/`. Made only when there is a line; flushed every 64 lines and at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"units-{os.uname().nodename}-{os.getpid()}.jsonl"
+        self._lines: list[str] = []
+
+    def __enter__(self) -> "UnitLog":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.flush()
+
+    def write(self, entry: dict[str, Any]) -> None:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._lines.append(json.dumps({"time": now} | entry))
+        if len(self._lines) >= _FLUSH_LINES:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._lines:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write("".join(line + "\n" for line in self._lines))
+        self._lines = []
