@@ -44,8 +44,8 @@ class Plan:
         return Store(self.output / "store")
 
 
-def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config: Config, update: bool) -> Plan:
-    """Look through INPUT and freeze the campaign in OUTPUT. Planning again picks up new files.
+def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config: Config, update: bool, freeze: bool = True) -> Plan:
+    """Look through INPUT and freeze the campaign in OUTPUT (unless `freeze` is False). Planning again picks up new files.
 
     Raises
     ------
@@ -71,7 +71,8 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
         ignored=scan.ignored,
         config=config,
     )
-    _write_plan(plan)
+    if freeze:
+        _write_plan(plan)
     return plan
 
 

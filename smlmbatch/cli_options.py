@@ -7,7 +7,9 @@ from typing import Any, ClassVar, TypeVar
 import click
 
 from smlmbatch.errors import ConfigError
+from smlmbatch.hpc.place import Place
 
+Cut = tuple[int, int]  # (I, N): every N-th field from the I-th on, counted from 1
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 
@@ -38,20 +40,23 @@ class Bytes(click.ParamType[int]):
         return amount
 
 
-class Part(click.ParamType[tuple[int, int]]):
-    """A share of the fields: 2/8 is the second of eight."""
+class Part(click.ParamType[Cut]):
+    """A share of the fields: 2/8 is the second of eight; "array" is this SLURM array task's."""
 
-    name = "I/N"
+    name = "I/N|array"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Cut:
         if isinstance(value, tuple):
             return value
+        if value == "array" and ctx is not None:
+            place: Place = ctx.obj
+            return place.array_part()
         try:
             first, n = (int(number) for number in value.split("/"))
         except ValueError:
             first, n = 0, 0
         if not 1 <= first <= n:
-            self.fail(f"{value!r} is no part; wanted I/N with I from 1 to N, such as 2/8", param, ctx)
+            self.fail(f"{value!r} is no part; wanted I/N with I from 1 to N, such as 2/8, or `array` in a SLURM array", param, ctx)
         return first, n
 
 
@@ -61,6 +66,7 @@ folder_type = click.Path(path_type=Path)
 input_argument = click.argument("input_path", metavar="INPUT", type=folder_type)
 output_argument = click.argument("output", metavar="OUTPUT", type=folder_type)
 part_option = click.option("--part", type=Part(), default=None, help="Work on one share of the planned fields, e.g. 2/8.")
+tasks_option = click.option("--tasks", type=folder_type, default=None, help="Work on what this file gives the SLURM array task.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
@@ -88,7 +94,7 @@ plan_options = _stack(
 work_options = _stack(
     click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine."),
     click.option("--scheduler", default="", metavar="FILE|tcp://…", help="Work on this Dask cluster instead."),
-    click.option("--memory", type=Bytes(), default="2GiB", show_default=True, help="Memory one process should stay within."),
+    click.option("--memory", type=Bytes(), default=None, help="Memory one process should stay within.  [default: 2GiB, or the job's]"),
     click.option("--scratch", type=folder_type, default=None, help="Folder for temporary files.  [default: inside OUTPUT]"),
     click.option("--check-inputs", is_flag=True, help="Hash input files again even if size and time are unchanged."),
     click.option("--retry-failed", is_flag=True, help="Try files again that could not be read before."),
@@ -124,8 +130,9 @@ def _stored_settings(stored: Path | None, *, update: bool) -> Any:
         return Config()
 
 
-def run_options_of(options: dict[str, Any], part: tuple[int, int] | None, stages: tuple[str, ...] | None = None) -> Any:
-    from smlmbatch.hpc.numerics import job_id
+def run_options_of(
+    options: dict[str, Any], place: Place, part: Cut | None, *, stages: tuple[str, ...] | None = None, submission: str = ""
+) -> Any:
     from smlmbatch.run import ALL_STAGES, RunOptions
 
     return RunOptions(
@@ -133,12 +140,43 @@ def run_options_of(options: dict[str, Any], part: tuple[int, int] | None, stages
         part=part or (1, 1),
         workers=options["workers"],
         scheduler=options["scheduler"],
-        memory_bytes=options["memory"],
+        memory_bytes=options["memory"] or _memory_of_one(options["workers"]),
         scratch=_scratch(options["scratch"]),
-        job=job_id(),
+        place=place,
+        submission=submission,
         check_inputs=options["check_inputs"],
         retry_failed=options["retry_failed"],
     )
+
+
+def _memory_of_one(workers: int) -> int:
+    """2 GiB, or less where the job or the machine allows a process less."""
+    from smlmbatch.engine import LEAST_MEMORY_BYTES
+    from smlmbatch.hpc.limits import memory_limit_bytes
+
+    return max(LEAST_MEMORY_BYTES, min(_MEMORY_BYTES, int(memory_limit_bytes() * _MEMORY_SHARE / workers)))
+
+
+_MEMORY_BYTES, _MEMORY_SHARE = 2 << 30, 0.7  # the rest of a job's memory is for libraries and the file system's cache
+
+
+def shares_of(output: Path, place: Place, part: Cut | None, tasks: Path | None) -> list[tuple[Path, Cut | None, str]]:
+    """(campaign, part, submission) to work on: OUTPUT itself, or what a submission's file gives this array task.
+
+    Raises
+    ------
+    ConfigError
+        both given, a file that isn't one, or no array task
+    """
+    if tasks is None:
+        return [(output, part, "")]
+    if part is not None:
+        raise ConfigError("--part and --tasks exclude each other: a file of tasks names the parts itself")
+    from smlmbatch.hpc.tasks import read_shares
+
+    folder = tasks.absolute().parent
+    submission = "/".join(folder.parts[-3:])  # such as results/jobs/0001
+    return [(output / share.campaign, (share.part, share.parts), submission) for share in read_shares(tasks, place)]
 
 
 def _scratch(folder: Path | None) -> Path | None:

@@ -4,22 +4,31 @@ A field's stages run in order in one call, so a worker keeps its files warm; fre
 Whatever goes wrong inside one unit is recorded there and the other fields go on.
 """
 
+import dataclasses
 import importlib
-import resource
+import os
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from smlmbatch.config import Config
 from smlmbatch.errors import InputError, Interrupted
+from smlmbatch.hpc.limits import memory_limit_bytes, peak_bytes, reset_peak
 from smlmbatch.hpc.numerics import pin_caches
+from smlmbatch.hpc.place import Place
+from smlmbatch.hpc.records import UnitRecord
 from smlmbatch.samples import Field
 from smlmbatch.stages import FIELD_STAGES, Inputs, Stage, unit_keys
-from smlmbatch.store.units import Attempt, Failure, Store, UnitKey, failure_of_error
+from smlmbatch.store.attempts import Attempt, Errand, UnitKey
+from smlmbatch.store.units import SCRATCH_PREFIX, Failure, Store, failure_of_error
+
+LEAST_MEMORY_BYTES = 256 << 20  # Python and its libraries alone
+_SMALLER = 4  # how much smaller the blocks of a second try are
+_OVERRUN_LEAST_S, _OVERRUN_SHARE = 30.0, 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +39,8 @@ class FieldTask:
     ----------
     root : INPUT folder that paths are relative to
     stages : names of the stages to run; those before them must be fresh or are run too
+    place, submission : where and on whose behalf this runs, for attempts, failures and logs
+    begun : when the run of which this is a part began, seconds since 1970
     retry_failed : try units again whose input failed before
     """
 
@@ -40,35 +51,23 @@ class FieldTask:
     stages: tuple[str, ...]
     memory_bytes: int
     scratch: Path | None = None
-    job: str = ""
+    place: Place = dataclasses.field(default_factory=Place)
+    submission: str = ""
+    begun: float = 0.0
     check_inputs: bool = False
     retry_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class UnitRecord:
-    """What one unit cost; a line of `logs/`."""
-
-    field: str
-    stage: str
-    fingerprint: str
-    attempt: str
-    rows: int
-    wall_s: float
-    cpu_s: float
-    peak_mib: int
-    published: bool
-
-
-@dataclass(frozen=True, slots=True)
 class FieldOutcome:
-    """How far a field came: its units' keys, which were made now, and the failure that stopped it.
+    """How far a field came: its units' keys, stages whose unit is published, units made now, the failure that stopped it.
 
     `trace` is the traceback of a failure that was not foreseen, for `logs/`.
     """
 
     field: Field
     keys: Mapping[str, UnitKey]
+    fresh: frozenset[str] = frozenset()
     made: tuple[UnitRecord, ...] = ()
     failure: Failure | None = None
     trace: str = ""
@@ -121,7 +120,7 @@ def process_field(task: FieldTask) -> FieldOutcome:
     keys: Mapping[str, UnitKey] = {}
     made: list[UnitRecord] = []
     inputs = Inputs("")
-    stage, key, attempt_name = FIELD_STAGES[0], unread, ""
+    stage, key, attempt_name, memory, asked_at = FIELD_STAGES[0], unread, "", task.memory_bytes, time.time()
     try:
         inputs = read_inputs(task, store)
         store.forget_failure(unread)
@@ -131,19 +130,59 @@ def process_field(task: FieldTask) -> FieldOutcome:
             if store.is_fresh(key):
                 continue
             known = store.failure(key)
-            if known is not None and known.kind == "input" and not task.retry_failed:
-                return FieldOutcome(task.field, keys, tuple(made), known, source_sha256=inputs.source)
-            with store.attempt(job=task.job) as attempt:
+            if known is not None and stands(known, task):
+                return FieldOutcome(task.field, keys, _fresh(store, keys), tuple(made), known, source_sha256=inputs.source)
+            memory, asked_at = allowed_memory(task.memory_bytes, known), time.time()
+            with store.attempt(_errand(task, key, memory)) as attempt:
                 attempt_name = attempt.name
-                made.append(_make_unit(task, store, stage, keys, attempt))
+                made.append(_make_unit(replace(task, memory_bytes=memory), store, stage, keys, attempt))
     except Interrupted:
+        if attempt_name and _took_all_the_time(task, asked_at):
+            _try_to_record(store, _overrun(task, key, attempt_name, asked_at))
         raise
     except Exception as error:  # noqa: BLE001 - the one place that keeps a bad field from stopping the batch
         failure = failure_of_error(key, error, path=task.field.path, attempt=attempt_name)
-        _try_to_record(store, failure)
+        failure = _try_to_record(store, replace(failure, submission=task.submission, memory_mib=memory >> 20))
         trace = "" if failure.kind == "input" else traceback.format_exc()
-        return FieldOutcome(task.field, keys, tuple(made), failure, trace, inputs.source)
-    return FieldOutcome(task.field, keys, tuple(made), source_sha256=inputs.source)
+        return FieldOutcome(task.field, keys, _fresh(store, keys), tuple(made), failure, trace, inputs.source)
+    return FieldOutcome(task.field, keys, _fresh(store, keys), tuple(made), source_sha256=inputs.source)
+
+
+def stands(failure: Failure, task: FieldTask) -> bool:
+    """Whether a failure is final for this task: nothing is tried again."""
+    return failure.given_up(task.submission) and not (failure.kind == "input" and task.retry_failed)
+
+
+def allowed_memory(memory_bytes: int, known: Failure | None) -> int:
+    """What a unit may use: less than asked for if it ran out of memory, or was killed, before."""
+    if known is None or not known.starved or not known.memory_mib:
+        return memory_bytes
+    return max(LEAST_MEMORY_BYTES, min(memory_bytes, (known.memory_mib << 20) // _SMALLER))
+
+
+def _took_all_the_time(task: FieldTask, since: float) -> bool:
+    """Whether one unit alone filled a batch job up to the signal: started again, it would do so for ever."""
+    age_s = time.time() - task.begun
+    return task.place.job != "" and age_s > _OVERRUN_LEAST_S and time.time() - since > _OVERRUN_SHARE * age_s
+
+
+def _overrun(task: FieldTask, key: UnitKey, attempt: str, since: float) -> Failure:
+    finding = f"not finished when the job was asked to stop, after {time.time() - since:.0f} s"
+    want, mend = "a job that lasts longer than its longest unit", "raise `time` of this stage in the site profile, then submit again"
+    return Failure(
+        key.field, key.stage, key.fingerprint, "resource", task.field.path, finding, want, mend, attempt, submission=task.submission
+    )
+
+
+def _errand(task: FieldTask, key: UnitKey, memory_bytes: int) -> Errand:
+    return Errand(
+        key=key,
+        path=task.field.path,
+        memory_mib=memory_bytes >> 20,
+        limit_mib=memory_limit_bytes() >> 20,
+        submission=task.submission,
+        place=task.place,
+    )
 
 
 def _needed(wanted: Sequence[str]) -> Iterator[Stage]:
@@ -152,26 +191,28 @@ def _needed(wanted: Sequence[str]) -> Iterator[Stage]:
     yield from FIELD_STAGES[: last + 1]
 
 
-def _try_to_record(store: Store, failure: Failure) -> None:
+def _try_to_record(store: Store, failure: Failure) -> Failure:
     """A full disk may take no record either; the outcome still carries the failure to the end of the run."""
     try:
-        store.record_failure(failure)
+        return store.record_failure(failure)
     except OSError:
-        return
+        return failure
 
 
 def _make_unit(task: FieldTask, store: Store, stage: Stage, keys: Mapping[str, UnitKey], attempt: Attempt) -> UnitRecord:
     from smlmbatch.store.arrays import UnitReader, unit_writer
     from smlmbatch.work import Work
 
-    wall, cpu = time.perf_counter(), time.process_time()
+    source = task.root / task.field.path
+    started, wall, cpu = time.time(), time.perf_counter(), time.process_time()
+    reset_peak()
     with ExitStack() as stack:
         upstream = {name: stack.enter_context(UnitReader(store.unit_path(keys[name]))) for name in stage.upstream}
-        scratch = stack.enter_context(TemporaryDirectory(dir=task.scratch or attempt.folder, prefix="smlmbatch-"))
+        scratch = stack.enter_context(TemporaryDirectory(dir=task.scratch or attempt.folder, prefix=f"{SCRATCH_PREFIX}{attempt.name}-"))
         out = stack.enter_context(unit_writer(attempt.unit, stage.name))
         work = Work(
             field=task.field,
-            source=task.root / task.field.path,
+            source=source,
             outline=task.root / task.field.cell_outline if task.field.cell_outline else None,
             config=task.config,
             upstream=upstream,
@@ -186,11 +227,19 @@ def _make_unit(task: FieldTask, store: Store, stage: Stage, keys: Mapping[str, U
         stage=stage.name,
         fingerprint=keys[stage.name].fingerprint,
         attempt=attempt.name,
+        bytes=source.stat().st_size if source.exists() else 0,
+        locs=upstream["ingest"].attrs["n"] if "ingest" in upstream else out.rows,
         rows=out.rows,
+        started=round(started, 3),
         wall_s=round(time.perf_counter() - wall, 3),
         cpu_s=round(time.process_time() - cpu, 3),
-        peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        peak_mib=peak_bytes() >> 20,
+        memory_mib=task.memory_bytes >> 20,
         published=published,
+        host=os.uname().nodename,
+        job=task.place.array_job or task.place.job,
+        task=task.place.task,
+        submission=task.submission,
     )
 
 
@@ -201,13 +250,28 @@ def inspect_field(task: FieldTask, *, trust_cache: bool = False) -> FieldOutcome
     those made of the source as it was last seen (INPUT need not be there at all).
     """
     store = Store(task.store)
-    unread = store.failure(UnitKey(task.field.key, FIELD_STAGES[0].name, "0" * 64))
-    inputs = _cached_inputs(task, store, trust_cache=trust_cache)
+    names = store.names(task.field.key)
+    unread = store.failure(UnitKey(task.field.key, FIELD_STAGES[0].name, "0" * 64), names)
+    inputs = _cached_inputs(task, store, trust_cache=trust_cache) if names else None
     if inputs is None:
-        return FieldOutcome(task.field, {}, (), unread)
+        return FieldOutcome(task.field, {}, failure=unread)
     keys = unit_keys(task.field, inputs, task.config)
-    failures = (store.failure(key) for key in keys.values())
-    return FieldOutcome(task.field, keys, (), next((f for f in failures if f is not None), None), source_sha256=inputs.source)
+    failures = (store.failure(key, names) for key in keys.values())
+    return FieldOutcome(
+        task.field,
+        keys,
+        _fresh(store, keys, names),
+        failure=next((f for f in failures if f is not None), None),
+        source_sha256=inputs.source,
+    )
+
+
+def _fresh(store: Store, keys: Mapping[str, UnitKey], names: frozenset[str] | None = None) -> frozenset[str]:
+    """Stages whose current unit is published."""
+    if not keys:
+        return frozenset()
+    names = store.names(next(iter(keys.values())).field) if names is None else names
+    return frozenset(stage for stage, key in keys.items() if store.unit_path(key).name in names)
 
 
 def _cached_inputs(task: FieldTask, store: Store, *, trust_cache: bool) -> Inputs | None:

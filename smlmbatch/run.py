@@ -6,27 +6,32 @@ Knows nothing of how a stage works or where units run (`engine`, `hpc.pool`); ta
 import csv
 import dataclasses
 import io
-import json
-import os
+import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from smlmbatch.analyse.fingerprint import tables_fingerprint
 from smlmbatch.campaign import FAILED, Plan
-from smlmbatch.engine import FieldOutcome, FieldTask, inspect_field, process_field
+from smlmbatch.engine import FieldOutcome, FieldTask, inspect_field, process_field, stands
+from smlmbatch.hpc.child import WorkerDied
+from smlmbatch.hpc.place import Place
 from smlmbatch.hpc.pool import map_units
+from smlmbatch.hpc.records import UnitLog
 from smlmbatch.provenance import fingerprint, software
 from smlmbatch.report.fingerprint import report_fingerprint
 from smlmbatch.stages import FIELD_STAGES
-from smlmbatch.store.units import Failure, UnitKey, failure_of_error, write_whole
+from smlmbatch.store.attempts import Errand, UnitKey
+from smlmbatch.store.units import Failure, failure_of_error, write_whole
 from smlmbatch.work import Campaign, FieldResult
 
 ALL_STAGES = tuple(stage.name for stage in FIELD_STAGES)
 _TABLES_VERSION = 1
 _REPORT_VERSION = 2
+_CIRCUMSTANCES = {"attempt": "", "tries": 0, "submission": "", "memory_mib": 0}  # of a failure, not its substance
 Talk = Callable[[str], None]
 
 
@@ -40,6 +45,8 @@ class RunOptions:
     workers, scheduler : see `hpc.pool.map_units`
     memory_bytes : what one process should stay within
     scratch : folder for spill files; None = inside OUTPUT
+    place : where this process stands among the processes of a job
+    submission : what this run is part of (a folder's name under OUTPUT/jobs); "" = only of itself
     """
 
     stages: tuple[str, ...] = ALL_STAGES
@@ -48,7 +55,8 @@ class RunOptions:
     scheduler: str = ""
     memory_bytes: int = 2 << 30
     scratch: Path | None = None
-    job: str = ""
+    place: Place = field(default_factory=Place)
+    submission: str = ""
     check_inputs: bool = False
     retry_failed: bool = False
 
@@ -56,58 +64,107 @@ class RunOptions:
 def field_tasks(plan: Plan, options: RunOptions) -> list[FieldTask]:
     """One task per field of the part, in the order of samples.csv."""
     first, n = options.part
+    begun = time.time()
     return [
         FieldTask(
-            field=field,
+            field=planned,
             root=plan.root,
             store=plan.store.root,
             config=plan.config,
             stages=options.stages,
             memory_bytes=options.memory_bytes,
             scratch=options.scratch,
-            job=options.job,
+            place=options.place,
+            submission=options.submission,
+            begun=begun,
             check_inputs=options.check_inputs,
             retry_failed=options.retry_failed,
         )
-        for field in plan.fields[first - 1 :: n]
+        for planned in plan.fields[first - 1 :: n]
     ]
 
 
 def run_fields(plan: Plan, options: RunOptions, talk: Talk) -> list[FieldOutcome]:
-    """Bring the part's fields through the wanted stages; fresh units are passed over after the cut."""
-    plan.store.sweep()
+    """Bring the part's fields through the wanted stages; fresh units are passed over after the cut.
+
+    What failed for want of memory, or was killed, is tried once more with smaller blocks when all else is done.
+    """
+    options = options if options.submission else replace(options, submission=f"run-{secrets.token_hex(4)}")
+    for death in plan.store.sweep(options.place, scratch=options.scratch):
+        talk(f"left unfinished by an earlier process: {death.stage} of {death.field}: {death.finding}")
     tasks = field_tasks(plan, options)
     standing = {task.field.key: inspect_field(task) for task in tasks}
     todo = [task for task in tasks if options.check_inputs or not _is_settled(plan, task, standing[task.field.key], options)]
-    talk(f"{len(tasks) - len(todo)} of {len(tasks)} fields are done, {len(todo)} to do")
-    if not todo:
-        return list(standing.values())
-    # an attempt of the run itself: where Dask's workers keep their files, swept like any other
-    with _UnitLog(plan.output / "logs") as log, plan.store.attempt(job=options.job) as own:
-        results = map_units(process_field, todo, workers=options.workers, scheduler=options.scheduler, scratch=own.folder)
-        for number, (task, result) in enumerate(results, start=1):
-            outcome = _died(plan, task, result) if isinstance(result, BaseException) else result
-            log.write(outcome)
-            _report_outcome(outcome, f"[{number}/{len(todo)}]", talk)
-            standing[task.field.key] = outcome
+    _tell_progress(tasks, todo, standing, talk)
+    with UnitLog(plan.output / "logs") as log:
+        for smaller in (False, True):
+            counter = _Counter(len(todo))
+            for task, outcome in _work(plan, todo, options):
+                _log_outcome(log, outcome)
+                _report_outcome(outcome, counter.next(), talk)
+                standing[task.field.key] = outcome
+            todo = [task for task in todo if not smaller and _deserves_another_try(standing[task.field.key], task)]
+            if todo:
+                talk(f"fields to try once more, with smaller blocks: {len(todo)}")
     return list(standing.values())
 
 
+def _work(plan: Plan, todo: Sequence[FieldTask], options: RunOptions) -> Iterator[tuple[FieldTask, FieldOutcome]]:
+    """Process the fields wherever they are to run; what comes back is how far each came."""
+    with ExitStack() as stack:
+        scratch = options.scratch or plan.output
+        if todo and (options.workers > 1 or options.scheduler):  # Dask's files lie in an attempt of the run's own, swept like any other
+            scratch = stack.enter_context(plan.store.attempt(Errand(submission=options.submission, place=options.place))).folder
+        for task, result in map_units(process_field, todo, workers=options.workers, scheduler=options.scheduler, scratch=scratch):
+            yield task, _died(plan, task, result, options) if isinstance(result, BaseException) else result
+
+
+def _deserves_another_try(outcome: FieldOutcome, task: FieldTask) -> bool:
+    failure = outcome.failure
+    return failure is not None and failure.starved and failure.submission == task.submission and not failure.given_up(task.submission)
+
+
+def _tell_progress(tasks: Sequence[FieldTask], todo: Sequence[FieldTask], standing: Mapping[str, FieldOutcome], talk: Talk) -> None:
+    """How much is to do; and what is passed over because a stage before it failed, by name."""
+    talk(f"{len(tasks) - len(todo)} of {len(tasks)} fields are done, {len(todo)} to do")
+    busy = {task.field.key for task in todo}
+    for task in tasks:
+        failure = standing[task.field.key].failure
+        if failure is not None and task.field.key not in busy:
+            talk(f"skipped  {failure.field}: {failure.stage} failed: {failure.path!r}: {failure.finding}")
+
+
 def _is_settled(plan: Plan, task: FieldTask, outcome: FieldOutcome, options: RunOptions) -> bool:
-    """Whether nothing is left to do: all wanted units fresh, or an input failure that stands."""
+    """Whether nothing is left to do: all wanted units fresh, or a failure that stands."""
     if outcome.failure is not None:
-        return bool(outcome.keys) and outcome.failure.kind == "input" and not options.retry_failed
-    return bool(outcome.keys) and all(plan.store.is_fresh(outcome.keys[name]) for name in task.stages)
+        return bool(outcome.keys) and stands(outcome.failure, task)
+    return bool(outcome.keys) and outcome.fresh.issuperset(task.stages)
 
 
-def _died(plan: Plan, task: FieldTask, error: BaseException) -> FieldOutcome:
-    """The outcome of a field whose worker did not come back."""
+def _died(plan: Plan, task: FieldTask, error: BaseException, options: RunOptions) -> FieldOutcome:
+    """The outcome of a field whose process did not come back: its attempt tells which unit it was at, and its memory."""
+    manner, for_memory = (error.manner, error.for_memory) if isinstance(error, WorkerDied) else (f"ended: {error}", False)
+    deaths = plan.store.sweep(options.place, scratch=options.scratch, manner=manner, for_memory=for_memory)
     before = inspect_field(task)
-    missing = [key for key in before.keys.values() if not plan.store.is_fresh(key)]
-    key = missing[0] if missing else UnitKey(task.field.key, FIELD_STAGES[0].name, "0" * 64)
-    failure = failure_of_error(key, error, path=task.field.path, attempt="")
-    plan.store.record_failure(failure)
-    return FieldOutcome(task.field, before.keys, (), failure, repr(error))
+    failure = next((death for death in deaths if death.field == task.field.key), None)
+    if failure is None:
+        missing = [key for stage, key in before.keys.items() if stage not in before.fresh]
+        key = missing[0] if missing else UnitKey(task.field.key, FIELD_STAGES[0].name, "0" * 64)
+        failure = failure_of_error(key, error, path=task.field.path, attempt="")
+        memory_mib = task.memory_bytes >> 20
+        failure = plan.store.record_failure(replace(failure, submission=task.submission, starved=True, memory_mib=memory_mib))
+    return replace(before, failure=failure, trace=repr(error))
+
+
+class _Counter:
+    """[3/40] and so on."""
+
+    def __init__(self, n: int) -> None:
+        self._count, self._n = 0, n
+
+    def next(self) -> str:
+        self._count += 1
+        return f"[{self._count}/{self._n}]"
 
 
 def _report_outcome(outcome: FieldOutcome, counter: str, talk: Talk) -> None:
@@ -118,34 +175,11 @@ def _report_outcome(outcome: FieldOutcome, counter: str, talk: Talk) -> None:
         talk(f"{counter} FAILED   {failure.field} ({failure.stage}): {failure.path!r}: {failure.finding}")
 
 
-class _UnitLog:
-    """`logs/units-<host>-<pid>.jsonl`: one line per unit made or failed. Made only when there is a line."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / f"units-{os.uname().nodename}-{os.getpid()}.jsonl"
-        self._lines: list[str] = []
-
-    def __enter__(self) -> "_UnitLog":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.flush()
-
-    def write(self, outcome: FieldOutcome) -> None:
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._lines += [json.dumps({"time": now} | dataclasses.asdict(unit)) for unit in outcome.made]
-        if outcome.failure is not None:
-            self._lines.append(json.dumps({"time": now, "failure": dataclasses.asdict(outcome.failure), "trace": outcome.trace}))
-        if len(self._lines) >= 64:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self._lines:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.write("".join(line + "\n" for line in self._lines))
-        self._lines = []
+def _log_outcome(log: UnitLog, outcome: FieldOutcome) -> None:
+    for unit in outcome.made:
+        log.write(dataclasses.asdict(unit))
+    if outcome.failure is not None:
+        log.write({"failure": dataclasses.asdict(outcome.failure), "trace": outcome.trace})
 
 
 # ---- the campaign's end
@@ -155,7 +189,7 @@ def collect(plan: Plan, outcomes: Sequence[FieldOutcome]) -> Campaign:
     """What analyse and report look at: published units and failures of every field."""
     results = []
     for outcome in outcomes:
-        units = {name: plan.store.unit_path(key) for name, key in outcome.keys.items() if plan.store.is_fresh(key)}
+        units = {name: plan.store.unit_path(key) for name, key in outcome.keys.items() if name in outcome.fresh}
         results.append(FieldResult(field=outcome.field, units=units, failure=outcome.failure))
     return Campaign(output=plan.output, config=plan.config, fields=tuple(results), ignored=plan.ignored)
 
@@ -166,12 +200,12 @@ def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk) -> Campaign
     failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
     _write_failed(plan.output / FAILED, failures)
     _warn_of_twins(outcomes, talk)
-    state = [[_labels(outcome), _unit_state(plan, outcome)] for outcome in outcomes]
+    state = [[_labels(outcome), _unit_state(outcome)] for outcome in outcomes]
     tables = fingerprint(version=_TABLES_VERSION, fields=state)
     page = fingerprint(
         version=_REPORT_VERSION,
         tables=tables,
-        failures=[dataclasses.asdict(f) | {"attempt": ""} for f in failures],
+        failures=[dataclasses.asdict(f) | _CIRCUMSTANCES for f in failures],
         ignored=list(plan.ignored),
         config=dataclasses.asdict(plan.config),
     )
@@ -211,8 +245,8 @@ def _labels(outcome: FieldOutcome) -> list[object]:
     ]
 
 
-def _unit_state(plan: Plan, outcome: FieldOutcome) -> list[object]:
-    units = [key.fingerprint if plan.store.is_fresh(key) else "" for key in outcome.keys.values()]
+def _unit_state(outcome: FieldOutcome) -> list[object]:
+    units = [key.fingerprint if stage in outcome.fresh else "" for stage, key in outcome.keys.items()]
     return [units, outcome.failure.stage if outcome.failure else ""]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from smlmbatch.config import Config
 from smlmbatch.provenance import fingerprint
 from smlmbatch.samples import Field
-from smlmbatch.store.units import UnitKey
+from smlmbatch.store.attempts import UnitKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Looking after a campaign: status, verify (the digest set), clean, inspect. All read off the store.
+"""Looking after a campaign: verify (the digest set), clean, inspect. All read off the store.
 
 The digest set is what the promise of "same digest" is about: decoded values and attributes of every current
 unit, and the values of the tables. Report, logs and records are outside it.
@@ -15,36 +15,17 @@ from typing import Any
 from smlmbatch.campaign import Plan
 from smlmbatch.engine import FieldOutcome, inspect_field
 from smlmbatch.errors import ConfigError, SmlmbatchError
+from smlmbatch.hpc.place import Place
 from smlmbatch.run import ALL_STAGES, RunOptions, field_tasks
-from smlmbatch.store.units import STALE_AFTER_S
+from smlmbatch.store.attempts import STALE_AFTER_S
 
 _CURE = "; `smlmbatch clean --damaged` removes it, then run again"
 TABLES = ("tables/fields.parquet", "tables/rois.parquet")
 
 
-@dataclass(frozen=True, slots=True)
-class StageCount:
-    """How far one stage is over all fields."""
-
-    stage: str
-    done: int
-    failed: int
-    to_do: int
-
-
 def standing(plan: Plan, *, trust_cache: bool = False) -> list[FieldOutcome]:
     """Where every field stands, from file names and cached hashes alone (see `engine.inspect_field`)."""
     return [inspect_field(task, trust_cache=trust_cache) for task in field_tasks(plan, RunOptions())]
-
-
-def stage_counts(plan: Plan, outcomes: list[FieldOutcome]) -> list[StageCount]:
-    """Done, failed and to do per stage; stages behind a failed one count as failed."""
-    counts = []
-    for stage in ALL_STAGES:
-        done = sum(bool(o.keys) and plan.store.is_fresh(o.keys[stage]) for o in outcomes)
-        failed = sum(o.failure is not None and not (o.keys and plan.store.is_fresh(o.keys[stage])) for o in outcomes)
-        counts.append(StageCount(stage, done, failed, len(outcomes) - done - failed))
-    return counts
 
 
 # ---- verify
@@ -81,7 +62,7 @@ def _missing(plan: Plan) -> Iterator[tuple[str, str]]:
     """Units that should be there: of fields that have not failed, all stages."""
     for outcome in standing(plan, trust_cache=True):
         for stage in ALL_STAGES if outcome.failure is None else ():
-            if not outcome.keys or not plan.store.is_fresh(outcome.keys[stage]):
+            if stage not in outcome.fresh:
                 yield f"{outcome.field.key}/{stage}", "missing: not made yet, or its input is not known any more; run again"
 
 
@@ -99,7 +80,7 @@ def _check_table(path: Path) -> tuple[str, str]:
 def _current_units(plan: Plan) -> Iterator[tuple[str, Path]]:
     for outcome in standing(plan, trust_cache=True):
         for stage, key in outcome.keys.items():
-            if plan.store.is_fresh(key):
+            if stage in outcome.fresh:
                 yield f"{outcome.field.key}/{stage}", plan.store.unit_path(key)
 
 
@@ -144,12 +125,12 @@ class Rubbish:
     reason: str
 
 
-def find_rubbish(plan: Plan, *, stale_after_s: float = STALE_AFTER_S, damaged: bool = False) -> list[Rubbish]:
+def find_rubbish(plan: Plan, *, here: Place | None = None, stale_after_s: float = STALE_AFTER_S, damaged: bool = False) -> list[Rubbish]:
     """What nothing needs any more. Units of a field whose source can't be hashed now are left alone."""
     outcomes = standing(plan)
     known = {o.field.key: {plan.store.unit_path(k).name.split(".")[0] for k in o.keys.values()} for o in outcomes}
     unsure = {o.field.key for o in outcomes if not o.keys}
-    found = [Rubbish(path, "abandoned attempt") for path in plan.store.abandoned_attempts(stale_after_s)]
+    found = [Rubbish(path, "abandoned attempt") for path in plan.store.abandoned_attempts(here, stale_after_s)]
     for path in plan.store.files():
         field = path.parent.name
         if path.name.endswith(".partial"):
@@ -219,7 +200,7 @@ def describe_units(plan: Plan, outcome: FieldOutcome) -> dict[str, Any]:
 
     described: dict[str, Any] = {}
     for stage, key in outcome.keys.items():
-        if not plan.store.is_fresh(key):
+        if stage not in outcome.fresh:
             continue
         with UnitReader(plan.store.unit_path(key)) as unit:
             arrays = {}

@@ -1,6 +1,8 @@
 """Bad days: kills, races, spoilt files, full disks, hostile names. After each, the same digest or a clear word."""
 
+import contextlib
 import csv
+import json
 import os
 import random
 import shutil
@@ -13,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smlmbatch.hpc.records import read_records
 from tests.conftest import digest, smlmbatch, units_made
 
 KILLS = 20
@@ -79,6 +82,78 @@ def test_stopped_in_order(small_campaign, small_output, tmp_path, number):
     assert attempts(tmp_path / "out") == []
     smlmbatch("run", small_campaign, tmp_path / "out")
     assert digest(tmp_path / "out") == digest(small_output)
+
+
+def kill_child_at_work(process, output):
+    """SIGKILL the process that makes a unit, as the kernel does when memory runs out; returns the unit's field."""
+    while process.poll() is None:
+        for owner in (output / "store" / "attempts").glob("*/owner.json"):
+            with contextlib.suppress(OSError, ValueError):
+                found = json.loads(owner.read_text())
+                if found["unit"] is not None:
+                    os.kill(found["pid"], signal.SIGKILL)
+                    return found["unit"][0]
+    pytest.fail("the run ended before a unit was seen: " + process.stderr.read())
+
+
+def test_a_unit_killed_once_is_tried_again_with_smaller_blocks(small_campaign, small_output, tmp_path):
+    output = tmp_path / "out"
+    process = start("run", small_campaign, output)
+    field = kill_child_at_work(process, output)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    assert f"FAILED   {field}" in told
+    assert "was killed by SIGKILL" in told
+    assert "try once more, with smaller blocks: 1" in told
+    assert digest(output) == digest(small_output)
+    assert failed(output) == []
+    assert attempts(output) == []
+    records = list(read_records(output / "logs"))
+    assert {record.memory_mib for record in records if record.field == field} >= {512}  # a quarter of 2 GiB
+    assert {record.memory_mib for record in records if record.field != field} == {2048}
+
+
+def test_a_unit_killed_twice_is_given_up_until_the_next_run(small_campaign, small_output, tmp_path):
+    output = tmp_path / "out"
+    smlmbatch("plan", small_campaign, output)
+    part = ("ingest", output, "--part", "1/4")  # one field
+    process = start(*part)
+    for _ in range(2):
+        kill_child_at_work(process, output)
+        time.sleep(0.3)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told  # recorded: a chain of jobs must go on
+    assert told.count("FAILED") == 2
+    assert "1" in smlmbatch("status", output).stdout
+    assert "failed" in smlmbatch("report", output, expect=3).stderr
+    (line,) = failed(output)
+    assert (line["kind"], line["stage"]) == ("resource", "ingest")
+    assert "was killed by SIGKILL" in line["finding"]
+    smlmbatch("run", small_campaign, output)
+    assert digest(output) == digest(small_output)
+
+
+def test_a_run_killed_whole_leaves_word_of_its_unit(small_campaign, small_output, tmp_path):
+    """Parent and child at once, as in a power cut: the next run says what it finds, and makes it."""
+    output = tmp_path / "out"
+    process = start("run", small_campaign, output)
+    kill_child_at_work(process, output)
+    process.kill()
+    process.communicate()
+    assert len(attempts(output)) == 1
+    told = smlmbatch("run", small_campaign, output).stderr
+    assert told.count("left unfinished by an earlier process") == 1
+    assert attempts(output) == []
+    assert digest(output) == digest(small_output)
+
+
+def test_the_end_of_an_unfinished_campaign(small_campaign, tmp_path):
+    output = tmp_path / "out"
+    smlmbatch("plan", small_campaign, output)
+    smlmbatch("measure", output, "--part", "1/2")
+    told = smlmbatch("report", output, expect=3).stderr
+    assert told.count("\nnot finished: ") == 2
+    assert "2 of 4 fields are not finished" in told
 
 
 # ---- however it is split

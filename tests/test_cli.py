@@ -55,7 +55,9 @@ def test_memory_is_read(text, amount):
 
 def test_status_verify_inspect(small_output):
     found = json.loads(smlmbatch("status", small_output, "--json").stdout)
-    assert found["stages"] == [{"stage": s, "done": 4, "failed": 0, "to_do": 0} for s in ("ingest", "tile", "measure")]
+    assert found["stages"] == [
+        {"stage": s, "done": 4, "running": 0, "failed": 0, "to_do": 0, "left_s": 0.0} for s in ("ingest", "tile", "measure")
+    ]
     listed = smlmbatch("verify", small_output, "--list").stdout.splitlines()
     assert len(listed) == 1 + 4 * 3 + 2
     assert json.loads(smlmbatch("verify", small_output, "--json").stdout)["digest"] == digest(small_output)

@@ -20,7 +20,9 @@ LEVELS = (
     {"engine", "campaign"},
     {"run"},
     {"upkeep"},
-    {"cli_options", "cli", "__main__", "__init__"},
+    {"progress", "submission"},
+    {"cli_options", "cli_talk", "cli_work", "cli_watch", "cli_tools"},
+    {"cli", "__main__", "__init__"},
 )
 STAGE_ROOMS = LEVELS[3]
 ONLY_IN = {
@@ -31,7 +33,7 @@ ONLY_IN = {
     "torch": {"methods", "train", "embed", "cluster", "pick", "order"},
     "torch_geometric": {"methods", "train", "cluster"},
     "umap": {"analyse"},
-    "click": {"cli", "cli_options"},
+    "click": {"cli", "cli_options", "cli_talk", "cli_work", "cli_watch", "cli_tools"},
     "h5py": {"ingest", "simulate"},
     "shapely": {"tile", "simulate", "analyse", "report"},
 }

@@ -1,39 +1,65 @@
-"""What this machine offers: what a facility asks first when results or speed surprise it."""
+"""What this machine offers, and who limits it: what a facility asks first when results or speed surprise it."""
 
 import os
 import platform
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from smlmbatch.hpc.numerics import has_avx2, usable_cores
+from smlmbatch.errors import ConfigError
+from smlmbatch.hpc.limits import core_limit, memory_limit
+from smlmbatch.hpc.numerics import has_avx2
+from smlmbatch.hpc.place import read_place
 from smlmbatch.provenance import software
 
 
-def examine() -> dict[str, Any]:
-    """Versions, processor, cores, memory limit, free scratch; JSON-ready."""
+def examine(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Versions, processor, place in SLURM, cores and memory with who sets the limit, free scratch; JSON-ready."""
     return {
         "machine": platform.platform(),
-        "cores usable": usable_cores(),
-        "memory MiB": memory_limit_bytes() >> 20,
+        "place": _or_trouble(lambda: _place(environ)),
+        "cores usable": _or_trouble(lambda: _cores(environ)),
+        "memory": _or_trouble(lambda: _memory(environ)),
         "numerics": "pinned to AVX2, one thread" if has_avx2() else "NOT pinned: no AVX2; results repeat on this kind of machine only",
-        "temporary folder": f"{os.environ.get('TMPDIR', '/tmp')} ({_free_mib(Path(os.environ.get('TMPDIR', '/tmp')))} MiB free)",
+        "temporary folder": _or_trouble(lambda: _scratch(environ)),
         "versions": software(),
     }
 
 
-def memory_limit_bytes() -> int:
-    """What this process may use: the smaller of the machine's memory and its cgroup's limit (v2 or v1)."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(file).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            limits.append(int(text))
-    return min(limits)
+def _or_trouble(look: Callable[[], str]) -> str:
+    """A broken variable or a lost disk is what the doctor is asked about: it is told, and the rest goes on."""
+    try:
+        return look()
+    except (ConfigError, OSError) as error:
+        return f"BROKEN: {error}"
 
 
-def _free_mib(folder: Path) -> int:
+def _place(environ: Mapping[str, str]) -> str:
+    place = read_place(environ)
+    said = {
+        "launcher": place.launcher,
+        "rank": f"{place.rank} of {place.world}" if place.world > 1 else "",
+        "job": place.job,
+        "array task": f"{place.task} of array {place.array_job}" if place.array_job else "",
+        "part": f"{place.part} of {place.parts}" if not place.no_part else "",
+        "restart": str(place.restart) if place.job else "",
+        "nodes": " ".join(place.hosts),
+        "this node": place.host,
+        "waited for": " ".join(place.ended_jobs),
+    }
+    return ", ".join(f"{name} {value}" for name, value in said.items() if value)
+
+
+def _cores(environ: Mapping[str, str]) -> str:
+    limit = core_limit(environ)
+    return f"{limit.value} ({limit.source})"
+
+
+def _memory(environ: Mapping[str, str]) -> str:
+    limit = memory_limit(environ)
+    return f"{limit.value / 2**30:.1f} GiB ({limit.source})"
+
+
+def _scratch(environ: Mapping[str, str]) -> str:
+    folder = environ.get("TMPDIR") or "/tmp"
     stat = os.statvfs(folder)
-    return stat.f_bavail * stat.f_frsize >> 20
+    return f"{folder} ({stat.f_bavail * stat.f_frsize >> 20} MiB free)"

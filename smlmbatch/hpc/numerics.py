@@ -61,11 +61,6 @@ def has_avx2() -> bool:
     return "avx2" in flags and "fma" in flags
 
 
-def usable_cores() -> int:
-    """Cores this process may use (affinity, as a scheduler sets it)."""
-    return len(os.sched_getaffinity(0))
-
-
 def job_id(environ: MutableMapping[str, str] = os.environ) -> str:
     """The batch job this process belongs to, for attempt records; "" outside one."""
     return environ.get("SLURM_ARRAY_JOB_ID", environ.get("SLURM_JOB_ID", ""))

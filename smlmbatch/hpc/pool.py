@@ -1,7 +1,7 @@
-"""One way to work through units: in this process, on local Dask workers, or on any Dask cluster.
+"""One way to work through units: in a child process, on local Dask workers, or on any Dask cluster.
 
 The function and the items are the same in all three, so the local run is the distributed one. Results come
-back as they finish; an item whose worker died comes back as an exception, and the others go on.
+back as they finish; an item whose process died comes back as an exception, and the others go on.
 """
 
 import time
@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from smlmbatch.errors import ConfigError, ResourceError
+from smlmbatch.hpc.child import WorkerDied, map_in_child
 from smlmbatch.hpc.pinned import call_pinned
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 CONNECT_S = 30
-ALLOWED_DEATHS = 1  # a unit that kills two workers is at fault itself
+ALLOWED_DEATHS = 0  # who comes back as dead is tried once more by the caller, with smaller blocks
 
 
 def map_units(
@@ -26,7 +27,7 @@ def map_units(
 
     Parameters
     ----------
-    workers : 0 or 1 works in this process; more starts that many local Dask workers
+    workers : 0 or 1 works in one child process; more starts that many local Dask workers
     scheduler : a Dask scheduler file or address (tcp://…); "" for none
     scratch : where Dask's workers may put their files
 
@@ -38,8 +39,7 @@ def map_units(
     if scheduler or workers > 1:
         yield from _map_on_dask(function, items, workers=workers, scheduler=scheduler, scratch=scratch)
         return
-    for item in items:
-        yield item, function(item)
+    yield from map_in_child(function, items)
 
 
 def _map_on_dask(
@@ -49,7 +49,11 @@ def _map_on_dask(
     from distributed import CancelledError, as_completed
 
     with ExitStack() as stack:
-        settings = {"distributed.scheduler.allowed-failures": ALLOWED_DEATHS, "temporary-directory": str(scratch)}
+        settings = {
+            "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
+            "distributed.scheduler.worker-saturation": 1.0,  # a dying worker takes one item along, not those queued behind it
+            "temporary-directory": str(scratch),
+        }
         stack.enter_context(dask.config.set(settings))
         client = stack.enter_context(_connect(scheduler) if scheduler else _start_local(stack, min(workers, len(items) or 1), scratch))
         # biggest first would need sizes; the order of the plan is kept, completion order is the cluster's
@@ -66,7 +70,7 @@ def _map_on_dask(
 
 def _readable(error: BaseException) -> BaseException:
     if type(error).__name__ == "KilledWorker":
-        return ResourceError("the worker was killed, probably for memory: give workers more memory, or run fewer at once")
+        return WorkerDied("was killed, probably for memory")
     return error
 
 

@@ -1,50 +1,55 @@
-"""Units under their fingerprints: fresh?, attempts with a heartbeat, publishing, failure records, sweeping.
+"""Units under their fingerprints: fresh?, publishing, failure records, sweeping what the dead left behind.
 
     store/fields/<field key>/<stage>-<fingerprint>.zarr.zip        a published unit
     store/fields/<field key>/<stage>-<fingerprint>.failed.json     its last failure, if it is not published
     store/fields/<field key>/input.json                            the source's sha256, cached
-    store/attempts/<host>-<pid>-<token>/                           an attempt's own folder (unit, spill files)
+    store/attempts/<host>-<pid>-<token>/                           an attempt's own folder (see `store.attempts`)
 
 A unit is fresh if its name exists. An attempt writes in its own folder and publishes by linking the finished
 file to a name that must not exist: who comes second compares digests and drops his own. So a zombie that
 goes on writing, or two runs at once, can't harm anything. Progress is stored nowhere else.
 """
 
-import contextlib
 import errno
 import json
 import os
 import secrets
 import shutil
-import socket
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from smlmbatch.errors import InputError, ResourceError, SmlmbatchError
+from smlmbatch.hpc.place import Place
+from smlmbatch.store.attempts import (
+    STALE_AFTER_S,
+    Attempt,
+    Errand,
+    Owner,
+    UnitKey,
+    claim_dead,
+    half_swept,
+    is_dead,
+    list_attempts,
+    open_attempt,
+    read_owner,
+)
 
-HEARTBEAT_S = 30.0
-STALE_AFTER_S = 24 * 3600.0
+SCRATCH_PREFIX = "smlmbatch-"  # then the attempt's name
 _SHOWN = 16  # hex digits of a fingerprint in a file name: 64 bits, no collision within a campaign
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
-
-
-@dataclass(frozen=True, slots=True)
-class UnitKey:
-    """Which unit: a field's key, a stage, and the fingerprint of all it depends on."""
-
-    field: str
-    stage: str
-    fingerprint: str
+MOST_TRIES = 2  # within one submission, of a unit that failed for want of memory, disk or luck
+_FULL = 0.8  # of the memory limit in use when last seen: then the kill was for memory
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a unit could not be made. `kind` is input (not retried), resource or internal (retried next run)."""
+    """Why a unit could not be made. `kind` is input (not retried), resource or internal (tried again, see `given_up`).
+
+    `tries` counts within `submission`; `starved` says that memory ran out or may have, when `memory_mib` were allowed.
+    """
 
     field: str
     stage: str
@@ -55,6 +60,14 @@ class Failure:
     want: str
     mend: str
     attempt: str
+    tries: int = 1
+    submission: str = ""
+    starved: bool = False
+    memory_mib: int = 0
+
+    def given_up(self, submission: str) -> bool:
+        """Whether this submission tries the unit no more. Input failures stand until the input or the reader changes."""
+        return self.kind == "input" or (self.submission == submission and self.tries >= MOST_TRIES)
 
 
 def failure_of_error(key: UnitKey, error: BaseException, *, path: str, attempt: str) -> Failure:
@@ -64,7 +77,7 @@ def failure_of_error(key: UnitKey, error: BaseException, *, path: str, attempt: 
         return Failure(key.field, key.stage, key.fingerprint, "input", path, finding, error.want, error.mend, attempt)
     if isinstance(error, MemoryError):
         want, mend = "enough memory", "run again with more memory, or a smaller --memory"
-        return Failure(key.field, key.stage, key.fingerprint, "resource", path, "out of memory", want, mend, attempt)
+        return Failure(key.field, key.stage, key.fingerprint, "resource", path, "out of memory", want, mend, attempt, starved=True)
     if isinstance(error, OSError):
         want, mend = _wanted_of_oserror(error)
         return Failure(key.field, key.stage, key.fingerprint, "resource", path, str(error), want, mend, attempt)
@@ -83,19 +96,36 @@ def _wanted_of_oserror(error: OSError) -> tuple[str, str]:
     return "a working file system", "run again"
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try at one unit: its own folder, in which it may write what it likes; `unit` is what gets published."""
+def failure_of_death(owner: Owner, *, manner: str = "ended without a word", for_memory: bool = False) -> Failure:
+    """A Failure record for a unit whose process was found dead.
 
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @property
-    def unit(self) -> Path:
-        return self.folder / "unit.zarr.zip"
+    Parameters
+    ----------
+    manner : how the process ended, where that is known
+    for_memory : the kernel says that it killed for memory
+    """
+    errand, key = owner.errand, owner.errand.key
+    assert key is not None
+    full = 0 < errand.limit_mib * _FULL <= owner.resident_mib
+    used = f"{owner.resident_mib} MiB in use" + (f" of {errand.limit_mib} MiB allowed" if errand.limit_mib else "")
+    killed = for_memory or full
+    finding = f"killed for memory ({used})" if killed else f"its process {manner} on {owner.host} ({used} when last seen)"
+    want = "enough memory" if killed else "a process that lives to its end"
+    mend = "run again with more memory, or a smaller --memory" if killed else "run again; if it ends so again, look for the cause in logs/"
+    return Failure(
+        key.field,
+        key.stage,
+        key.fingerprint,
+        "resource",
+        errand.path,
+        finding,
+        want,
+        mend,
+        owner.folder.name,
+        submission=errand.submission,
+        starved=True,  # also where it isn't sure: smaller blocks do no harm
+        memory_mib=errand.memory_mib,
+    )
 
 
 class Store:
@@ -125,8 +155,17 @@ class Store:
         """Whether the unit is published."""
         return self.unit_path(key).exists()
 
-    def failure(self, key: UnitKey) -> Failure | None:
-        """The last recorded failure of exactly this unit, if it is not published."""
+    def names(self, field: str) -> frozenset[str]:
+        """Names of all files of a field: one look at the folder instead of one per unit (cluster file systems are slow at looks)."""
+        try:
+            return frozenset(os.listdir(self.field_folder(field)))
+        except (FileNotFoundError, NotADirectoryError):
+            return frozenset()
+
+    def failure(self, key: UnitKey, names: frozenset[str] | None = None) -> Failure | None:
+        """The last recorded failure of exactly this unit, if it is not published. `names` as of `names`, if known."""
+        if names is not None and self._failure_path(key).name not in names:
+            return None
         if self.is_fresh(key):
             return None
         try:
@@ -139,34 +178,24 @@ class Store:
     def forget_failure(self, key: UnitKey) -> None:
         self._failure_path(key).unlink(missing_ok=True)
 
-    def record_failure(self, failure: Failure) -> None:
+    def record_failure(self, failure: Failure) -> Failure:
+        """Write a failure down, counting the tries of one submission; returns it as written."""
         key = UnitKey(failure.field, failure.stage, failure.fingerprint)
-        text = json.dumps({name: getattr(failure, name) for name in Failure.__slots__}, indent=1)
+        before = self.failure(key)
+        if before is not None and failure.submission and before.submission == failure.submission:
+            failure = replace(failure, tries=before.tries + 1)
+        text = json.dumps(asdict(failure), indent=1)
         write_whole(self._failure_path(key), text.encode("utf-8", "surrogateescape"))
+        return failure
 
     # ---- attempts
 
-    @contextmanager
-    def attempt(self, *, job: str = "", scratch: Path | None = None) -> Iterator[Attempt]:
+    def attempt(self, errand: Errand | None = None) -> AbstractContextManager[Attempt]:
         """An attempt's folder with a heartbeat, removed at the end whatever happens.
 
-        The folder lies in the store (one file system with the published names); `scratch` only holds
-        what is thrown away and is left to the caller.
+        It lies in the store: one file system with the published names.
         """
-        token = secrets.token_hex(4)
-        folder = self.attempts / f"{socket.gethostname()}-{os.getpid()}-{token}"
-        folder.mkdir(parents=True)
-        stop = threading.Event()
-        beat = threading.Thread(target=_heartbeat, args=(folder / "owner.json", stop), daemon=True)
-        try:
-            (folder / "owner.json").write_text(json.dumps(_this_process() | {"job": job}))
-            beat.start()
-            yield Attempt(folder)
-        finally:
-            stop.set()
-            if beat.ident is not None:
-                beat.join()
-            shutil.rmtree(folder, ignore_errors=True)
+        return open_attempt(self.attempts, errand or Errand())
 
     def publish(self, key: UnitKey, attempt: Attempt) -> bool:
         """Give the attempt's sealed unit its name. False if an equal one was there first.
@@ -200,20 +229,39 @@ class Store:
 
     # ---- sweeping
 
-    def abandoned_attempts(self, stale_after_s: float = STALE_AFTER_S) -> list[Path]:
+    def abandoned_attempts(self, here: Place | None = None, stale_after_s: float = STALE_AFTER_S) -> list[Path]:
         """Attempts whose process is known to have ended, or whose heartbeat is older than `stale_after_s`."""
-        try:
-            folders = sorted(self.attempts.iterdir())
-        except FileNotFoundError:
-            return []
-        return [folder for folder in folders if _is_abandoned(folder, stale_after_s)]
+        dead = [folder for folder in list_attempts(self.attempts) if is_dead(folder, here or Place(), stale_after_s)]
+        return dead + half_swept(self.attempts, stale_after_s)
 
-    def sweep(self, stale_after_s: float = STALE_AFTER_S) -> int:
-        """Remove abandoned attempts; returns how many."""
-        folders = self.abandoned_attempts(stale_after_s)
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
-        return len(folders)
+    def sweep(
+        self,
+        here: Place | None = None,
+        *,
+        scratch: Path | None = None,
+        manner: str = "ended without a word",
+        for_memory: bool = False,
+        stale_after_s: float = STALE_AFTER_S,
+    ) -> list[Failure]:
+        """Remove abandoned attempts and what they left in `scratch`, writing down the death of those that were making a unit.
+
+        Returns these deaths; for `manner` and `for_memory` see `failure_of_death`.
+        """
+        deaths = []
+        for folder in self.abandoned_attempts(here, stale_after_s):
+            for left in scratch.glob(f"{SCRATCH_PREFIX}{folder.name}-*") if scratch is not None else ():
+                shutil.rmtree(left, ignore_errors=True)
+            owner, claimed = read_owner(folder), claim_dead(folder)
+            if claimed is None:
+                continue
+            if owner is not None and owner.errand.key is not None and not self.is_fresh(owner.errand.key):
+                deaths.append(self.record_failure(failure_of_death(owner, manner=manner, for_memory=for_memory)))
+            shutil.rmtree(claimed, ignore_errors=True)
+        return deaths
+
+    def owners(self) -> list[Owner]:
+        """Who is at work on which unit, living or not."""
+        return [owner for owner in map(read_owner, list_attempts(self.attempts)) if owner is not None and owner.errand.key is not None]
 
     def files(self) -> Iterator[Path]:
         """Every file under `fields`, published units and records alike, in name order."""
@@ -306,44 +354,3 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def _heartbeat(owner: Path, stop: threading.Event) -> None:
-    while not stop.wait(HEARTBEAT_S):
-        with contextlib.suppress(OSError):
-            os.utime(owner)
-
-
-def _this_process() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "space": _process_space(), "pid": os.getpid(), "born": _born(os.getpid())}
-
-
-def _process_space() -> str:
-    """Where a pid has its meaning: this boot of this kernel, this pid namespace. Empty where Linux doesn't say."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
-def _born(pid: int) -> str:
-    """Start time of a process in clock ticks (tells a reused pid); empty if there is no such process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def _is_abandoned(folder: Path, stale_after_s: float) -> bool:
-    owner = folder / "owner.json"
-    try:
-        beat = owner.stat().st_mtime
-        process = json.loads(owner.read_text())
-    except (OSError, ValueError):  # killed between making the folder and naming its owner
-        try:
-            return time.time() - folder.stat().st_mtime > stale_after_s
-        except FileNotFoundError:
-            return False
-    if process["space"] == _process_space() != "":
-        return bool(_born(process["pid"]) != process["born"])  # here it is known: alive or not
-    return time.time() - beat > stale_after_s

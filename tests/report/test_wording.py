@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smlmbatch.analyse.columns import DESCRIPTORS
-from smlmbatch.cli import plan
+from smlmbatch.cli_work import plan
 from smlmbatch.config import config_from_dict
 from smlmbatch.report.wording import NO_ROI_HINT, NONE, length, mean_and_sd, methods, number, percent, roi_hint, titles, warnings_of
 from smlmbatch.tile.grid import REASONS

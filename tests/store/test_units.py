@@ -1,11 +1,9 @@
 """Publishing, racing, zombies, heartbeats, sweeping, failure records, cached hashes."""
 
 import errno
-import json
 import multiprocessing
 import os
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -90,38 +88,6 @@ def test_race_has_one_winner(tmp_path):
     for process in processes:
         process.join()
     assert sorted(outcomes) == [False, False, False, True]
-
-
-def test_sweeping_knows_the_dead_from_the_living(tmp_path):
-    store = Store(tmp_path)
-    with store.attempt() as living:
-        dead = store.attempts / "dead"
-        dead.mkdir()
-        owner = json.loads((living.folder / "owner.json").read_text())
-        (dead / "owner.json").write_text(json.dumps(owner | {"born": "1"}))  # the pid was given to another process since
-        far = store.attempts / "other-node"
-        far.mkdir()
-        (far / "owner.json").write_text(json.dumps(owner | {"space": "another boot", "pid": 1}))
-        old = store.attempts / "old"
-        old.mkdir()
-        (old / "owner.json").write_text(json.dumps(owner | {"space": "another boot"}))
-        os.utime(old / "owner.json", (time.time() - 3e5,) * 2)
-        unborn = store.attempts / "unborn"  # killed before it could say who it is
-        unborn.mkdir()
-        assert [p.name for p in store.abandoned_attempts()] == ["dead", "old"]
-        assert store.sweep() == 2
-        assert sorted(p.name for p in store.attempts.iterdir()) == sorted([living.name, "other-node", "unborn"])
-
-
-def test_heartbeat(tmp_path, monkeypatch):
-    monkeypatch.setattr(units, "HEARTBEAT_S", 0.01)
-    with Store(tmp_path).attempt() as attempt:
-        owner = attempt.folder / "owner.json"
-        os.utime(owner, (0, 0))
-        deadline = time.time() + 5
-        while owner.stat().st_mtime == 0 and time.time() < deadline:
-            time.sleep(0.01)
-        assert owner.stat().st_mtime > time.time() - 60
 
 
 def test_failures_are_remembered_until_the_unit_exists(tmp_path):

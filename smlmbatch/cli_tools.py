@@ -1,0 +1,109 @@
+"""Verbs beside the pipeline: validate, simulate, export, doctor."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from smlmbatch.cli_options import folder_type, input_argument, json_option, output_argument, plan_options, settings_of
+from smlmbatch.cli_talk import print_json, say, talk
+from smlmbatch.errors import EXIT_FAILED_FIELDS
+
+
+@click.command()
+@input_argument
+@plan_options
+@json_option
+def validate(input_path: Path, as_json: bool, **options: Any) -> None:
+    """Look at INPUT file by file without writing anything: format, columns, extent, precision, warnings.
+
+    \b
+    smlmbatch validate data/
+    """
+    from smlmbatch.ingest.scan import scan_input
+    from smlmbatch.ingest.validate import validate_scan
+
+    config = settings_of(options)
+    scan = scan_input(input_path.absolute(), sheet=options["sheet"], exclude=None, config=config)
+    failed, entries = False, []
+    for entry in validate_scan(scan, config=config):
+        failed |= entry.failed
+        if as_json:
+            entries.append(entry.to_dict())
+        else:
+            say(entry.to_text())
+    if as_json:
+        print_json(entries)
+    if failed:
+        sys.exit(EXIT_FAILED_FIELDS)
+
+
+@click.command()
+@click.argument("folder", type=folder_type)
+@click.option("--conditions", default="clusters", show_default=True, help="What differs: clusters, csr, fibres, or null (nothing).")
+@click.option("--replicates", type=int, default=6, show_default=True, help="Replicates per condition.")
+@click.option("--fields", "fields_per_replicate", type=int, default=1, show_default=True, help="Fields per replicate.")
+@click.option("--cell-um", type=float, default=12.0, show_default=True, help="Length of a cell; its width is 5/6 of it.")
+@click.option("--density", "density_per_um2", type=float, default=400.0, show_default=True, help="Localisations per um2 in the cell.")
+@click.option("--blinking", is_flag=True, help="Molecules are seen more than once.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def simulate(folder: Path, cell_um: float, **settings: Any) -> None:
+    """Simulate a small campaign of known truth: two conditions, two vendors' formats, a sample sheet.
+
+    \b
+    smlmbatch simulate demo/        then: smlmbatch run demo/input demo/output
+    """
+    from smlmbatch.simulate.campaign import simulate_campaign
+    from smlmbatch.simulate.cell import SimulateConfig
+
+    config = SimulateConfig(cell_length_um=cell_um, cell_width_um=cell_um * 5 / 6, **settings)
+    made = simulate_campaign(folder, config)
+    talk(f"{'simulated' if made else 'already there:'} {folder / 'input'}; the truth lies in {folder / 'truth'}")
+
+
+@click.command()
+@output_argument
+@click.argument("target", type=folder_type)
+@click.option("--format", "format_name", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
+@click.option("--what", type=click.Choice(["fields", "rois", "locs"]), multiple=True, default=("fields", "rois", "locs"), show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+def export(output: Path, target: Path, format_name: str, what: tuple[str, ...], overwrite: bool) -> None:
+    """Export tables and localisations for other programs, as CSV or Parquet in nanometres.
+
+    \b
+    smlmbatch export results/ for_r/ --what rois
+    """
+    from smlmbatch.campaign import load_plan
+    from smlmbatch.export import export_campaign
+    from smlmbatch.run import collect
+    from smlmbatch.upkeep import standing
+
+    loaded = load_plan(output)
+    campaign = collect(loaded, standing(loaded, trust_cache=True))
+    for result in campaign.fields:
+        if "locs" in what and "ingest" not in result.units:
+            talk(f"warning: no localisations of {result.field.path} in the store; `smlmbatch status {output}` says why")
+    for path in export_campaign(campaign, target, format=format_name, what=what, overwrite=overwrite):
+        say(str(path))
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Say what this machine offers and whether results are pinned: versions, cores, memory, processor.
+
+    \b
+    smlmbatch doctor
+    """
+    from smlmbatch.hpc.doctor import examine
+
+    found = examine()
+    if as_json:
+        print_json(found)
+        return
+    for name, value in found.items():
+        say(f"{name:<22}{value if not isinstance(value, dict) else ', '.join(f'{k} {v}' for k, v in value.items())}")
+
+
+VERBS = (validate, simulate, export, doctor)
