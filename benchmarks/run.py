@@ -18,7 +18,7 @@ from typing import Any
 from smlmbatch.hpc.numerics import pin_numerics
 
 pin_numerics()  # as the command line does, before numpy is imported
-from benchmarks import campaign, ingest, measure  # noqa: E402
+from benchmarks import campaign, cluster, ingest, measure  # noqa: E402
 
 HERE = Path(__file__).parent
 GIB = 1 << 30
@@ -114,6 +114,47 @@ FIGURES: Mapping[str, Figure] = {
         lambda r: f"{r['seconds']:.2f} s",
         "≤",
         0.5,
+    ),
+    "parts": Figure(
+        "40 fields of 10^5 locs in 40 parts against 1 part: CPU time beyond Python's own start",
+        cluster.measure_parts,
+        lambda r: r["ratio"],
+        lambda r: f"{r['ratio']:.2f}x ({r['many_cpu_s']:.0f} s against {r['one_cpu_s']:.0f} s)",
+        "≤",
+        1.25,
+    ),
+    "task-start": Figure(
+        "start of a part's process to the end of its first unit (a field of 2,000 locs; the slowest stage)",
+        cluster.measure_task_start,
+        lambda r: r["seconds"],
+        lambda r: f"{r['seconds']:.2f} s",
+        "≤",
+        2.0,
+    ),
+    "plan-large": Figure(
+        "`submit` of 10,000 fields, planning included: wall time",
+        cluster.measure_large_plan,
+        lambda r: r["seconds"],
+        lambda r: f"{r['seconds']:.1f} s",
+        "≤",
+        10.0,
+    ),
+    "plan-large-memory": Figure(
+        "`submit` of 10,000 fields, planning included: peak memory",
+        cluster.measure_large_plan,
+        lambda r: r["peak_mib"],
+        lambda r: f"{r['peak_mib']:.0f} MiB",
+        "≤",
+        500.0,
+        same_run_as="plan-large",
+    ),
+    "status-large": Figure(
+        "`status` of 60,000 units (10,000 fields x 6 stages): wall time",
+        cluster.measure_large_status,
+        lambda r: r["seconds"],
+        lambda r: f"{r['seconds']:.1f} s",
+        "≤",
+        5.0,
     ),
 }
 

@@ -271,7 +271,7 @@ def _fresh(store: Store, keys: Mapping[str, UnitKey], names: frozenset[str] | No
     if not keys:
         return frozenset()
     names = store.names(next(iter(keys.values())).field) if names is None else names
-    return frozenset(stage for stage, key in keys.items() if store.unit_path(key).name in names)
+    return frozenset(stage for stage, key in keys.items() if key.unit_name in names)
 
 
 def _cached_inputs(task: FieldTask, store: Store, *, trust_cache: bool) -> Inputs | None:

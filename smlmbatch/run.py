@@ -30,7 +30,7 @@ from smlmbatch.work import Campaign, FieldResult
 
 ALL_STAGES = tuple(stage.name for stage in FIELD_STAGES)
 _TABLES_VERSION = 1
-_REPORT_VERSION = 2
+_REPORT_VERSION = 3
 _CIRCUMSTANCES = {"attempt": "", "tries": 0, "submission": "", "memory_mib": 0}  # of a failure, not its substance
 Talk = Callable[[str], None]
 

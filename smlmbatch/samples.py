@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -59,6 +60,7 @@ class Field:
         return dict(self.labels).get(f"condition_{channel}", "") or self.condition
 
 
+@lru_cache(maxsize=1 << 16)  # asked for again and again while a large campaign is looked through
 def field_key(path: str) -> str:
     """Slug of the file's name + 8 hex digits of its relative path.
 

@@ -7,6 +7,7 @@ Light on purpose: a second run of an unchanged campaign needs this and the store
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,14 @@ def unit_keys(field: Field, inputs: Inputs, config: Config) -> dict[str, UnitKey
         digest = fingerprint(
             stage=stage.name,
             version=stage.result_version,
-            config=dataclasses.asdict(getattr(config, stage.name)),
+            config=_section(getattr(config, stage.name)),
             upstream=[keys[name].fingerprint for name in stage.upstream],
             own=stage.depends_on(field, inputs),
         )
         keys[stage.name] = UnitKey(field.key, stage.name, digest)
     return keys
+
+
+@lru_cache(maxsize=64)  # the same few settings for thousands of fields
+def _section(settings: Any) -> dict[str, Any]:
+    return dataclasses.asdict(settings)

@@ -128,7 +128,7 @@ class Rubbish:
 def find_rubbish(plan: Plan, *, here: Place | None = None, stale_after_s: float = STALE_AFTER_S, damaged: bool = False) -> list[Rubbish]:
     """What nothing needs any more. Units of a field whose source can't be hashed now are left alone."""
     outcomes = standing(plan)
-    known = {o.field.key: {plan.store.unit_path(k).name.split(".")[0] for k in o.keys.values()} for o in outcomes}
+    known = {o.field.key: {k.unit_name.split(".")[0] for k in o.keys.values()} for o in outcomes}
     unsure = {o.field.key for o in outcomes if not o.keys}
     found = [Rubbish(path, "abandoned attempt") for path in plan.store.abandoned_attempts(here, stale_after_s)]
     for path in plan.store.files():

@@ -1,7 +1,7 @@
 """What a unit will cost: seconds and memory, from a field's size. For plans and estimates, never for results.
 
-One straight line per stage, `field + per_mloc x millions of locs`, measured once on simulated fields (`costs.json`, written
-by `python -m benchmarks.run costs`) and scaled by what the campaign's own records say: another machine, or
+One straight line per stage, `field + per_mloc x millions of locs`, measured once on simulated fields (`costs.json`, written by
+`python -m benchmarks.costs`) and scaled by what the campaign's own records say: another machine, or
 another kind of data, is mostly another factor.
 """
 

@@ -59,8 +59,3 @@ def has_avx2() -> bool:
     except OSError:
         return False
     return "avx2" in flags and "fma" in flags
-
-
-def job_id(environ: MutableMapping[str, str] = os.environ) -> str:
-    """The batch job this process belongs to, for attempt records; "" outside one."""
-    return environ.get("SLURM_ARRAY_JOB_ID", environ.get("SLURM_JOB_ID", ""))

@@ -12,6 +12,7 @@ from typing import Any
 from smlmbatch.analyse.compare import natural_key, ripley_curves
 from smlmbatch.analyse.tables import Tables, legible, read_tables
 from smlmbatch.config import to_toml
+from smlmbatch.report.costs import show_costs
 from smlmbatch.report.descriptors import Numbers, csv_files, gather, show_channel
 from smlmbatch.report.page import Markup, document, element, join, section, table
 from smlmbatch.report.sections import (
@@ -35,6 +36,7 @@ _PARTS = (
     ("pictures", "Rendered fields"),
     ("descriptors", "Descriptors by condition"),
     ("methods", "Methods and settings"),
+    ("costs", "Run time and memory"),
 )
 
 
@@ -89,6 +91,7 @@ def _sections(
         "pictures": [show_pictures(campaign, rows)],
         "descriptors": [*_descriptors(numbers, rows)],
         "methods": [*_methods(campaign, software=software, run=run)],
+        "costs": [show_costs(campaign)],
     }
     for anchor, title in _PARTS:
         yield section(title, *contents[anchor], anchor=anchor)

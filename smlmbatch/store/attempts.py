@@ -32,6 +32,7 @@ LIVELY_S = 3 * HEARTBEAT_S  # a heartbeat younger than this is called running
 _WATCH_S = 0.5
 _GROWTH = 1.1  # resident memory is written down when it grew by a tenth
 _SWEPT = ".swept-"
+_SHOWN = 16  # hex digits of a fingerprint in a file name: 64 bits, no collision within a campaign
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,16 @@ class UnitKey:
     field: str
     stage: str
     fingerprint: str
+
+    @property
+    def unit_name(self) -> str:
+        """File name of the published unit."""
+        return f"{self.stage}-{self.fingerprint[:_SHOWN]}.zarr.zip"
+
+    @property
+    def failure_name(self) -> str:
+        """File name of its failure record."""
+        return f"{self.stage}-{self.fingerprint[:_SHOWN]}.failed.json"
 
 
 @dataclass(frozen=True, slots=True)

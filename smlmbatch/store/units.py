@@ -38,7 +38,6 @@ from smlmbatch.store.attempts import (
 )
 
 SCRATCH_PREFIX = "smlmbatch-"  # then the attempt's name
-_SHOWN = 16  # hex digits of a fingerprint in a file name: 64 bits, no collision within a campaign
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 MOST_TRIES = 2  # within one submission, of a unit that failed for want of memory, disk or luck
 _FULL = 0.8  # of the memory limit in use when last seen: then the kill was for memory
@@ -137,13 +136,13 @@ class Store:
     # ---- names
 
     def unit_path(self, key: UnitKey) -> Path:
-        return self.field_folder(key.field) / f"{key.stage}-{key.fingerprint[:_SHOWN]}.zarr.zip"
+        return self.field_folder(key.field) / key.unit_name
 
     def field_folder(self, field: str) -> Path:
         return self.root / "fields" / field
 
     def _failure_path(self, key: UnitKey) -> Path:
-        return self.field_folder(key.field) / f"{key.stage}-{key.fingerprint[:_SHOWN]}.failed.json"
+        return self.field_folder(key.field) / key.failure_name
 
     @property
     def attempts(self) -> Path:
@@ -158,13 +157,13 @@ class Store:
     def names(self, field: str) -> frozenset[str]:
         """Names of all files of a field: one look at the folder instead of one per unit (cluster file systems are slow at looks)."""
         try:
-            return frozenset(os.listdir(self.field_folder(field)))
+            return frozenset(os.listdir(f"{self.root}/fields/{field}"))
         except (FileNotFoundError, NotADirectoryError):
             return frozenset()
 
     def failure(self, key: UnitKey, names: frozenset[str] | None = None) -> Failure | None:
         """The last recorded failure of exactly this unit, if it is not published. `names` as of `names`, if known."""
-        if names is not None and self._failure_path(key).name not in names:
+        if names is not None and key.failure_name not in names:
             return None
         if self.is_fresh(key):
             return None
@@ -290,7 +289,10 @@ class Store:
         entry = _read_json(self._input_cache(field)).get(slot)
         if entry is None:
             return None
-        return str(entry["sha256"]) if trust or (path.is_file() and entry["identity"] == _identity(path)) else None
+        try:
+            return str(entry["sha256"]) if trust or entry["identity"] == _identity(path) else None
+        except OSError:  # it is not there, or can't be looked at
+            return None
 
     def _input_cache(self, field: str) -> Path:
         return self.field_folder(field) / "input.json"
