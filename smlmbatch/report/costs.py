@@ -92,8 +92,8 @@ def _intro(records: Sequence[UnitRecord]) -> Markup:
     cpu = duration(sum(record.cpu_s for record in records))
     return element(
         "p",
-        f"{counted(len(records), 'unit')} of work (one stage of one field each) took {cpu} of CPU time on {_makers(records)}, "
-        "in whichever run each was made. Results do not depend on time, memory or machine.",
+        f"{counted(len(records), 'unit')} of work (one stage of one field each) took {cpu} of CPU time ({_makers(records)}). "
+        "Every unit that the results consist of counts, whether made by the last run or by an earlier one.",
     )
 
 
@@ -101,20 +101,24 @@ def _intro(records: Sequence[UnitRecord]) -> Markup:
 _COLUMNS: tuple[tuple[str, Callable[[Sequence[UnitRecord]], str]], ...] = (
     ("Units", lambda records: count(len(records))),
     ("Localisations", lambda records: count(sum(r.locs for r in records))),
-    ("CPU time in all", lambda records: duration(sum(r.cpu_s for r in records))),
-    ("Median time of a unit", lambda records: duration(statistics.median(r.wall_s for r in records))),
-    ("Longest time of a unit", lambda records: duration(max(r.wall_s for r in records))),
+    ("Total CPU time", lambda records: duration(sum(r.cpu_s for r in records))),
+    ("Median unit", lambda records: duration(statistics.median(r.wall_s for r in records))),
+    ("Longest unit", lambda records: duration(max(r.wall_s for r in records))),
     ("Localisations per CPU second", lambda records: _rate(records)),
     ("Most memory", lambda records: _mib(max(r.peak_mib for r in records))),
-    ("Made on", lambda records: _makers(records)),
+    ("Made by", lambda records: _makers(records)),
 )
+
+
+_HOW = "Median and longest unit: time by the clock. Most memory: the largest amount that one process held. Results depend on none of these."
 
 
 def _table(found: CurrentRecords) -> Markup:
     body = [
         [element("b", stage), *(show(list(records.values())) for _, show in _COLUMNS)] for stage, records in found.made.items() if records
     ]
-    return table(["Stage", *(title for title, _ in _COLUMNS)], body, numeric=range(1, len(_COLUMNS) + 1))
+    costs = table(["Stage", *(title for title, _ in _COLUMNS)], body, numeric=range(1, len(_COLUMNS) + 1))
+    return join([costs, element("p", _HOW, class_="note")])
 
 
 def duration(seconds: float) -> str:
@@ -135,13 +139,13 @@ def _mib(mib: int) -> str:
 
 def _rate(records: Sequence[UnitRecord]) -> str:
     cpu_s = sum(record.cpu_s for record in records)
-    return number(sum(record.locs for record in records) / cpu_s, digits=2) if cpu_s else NONE
+    return number(float(f"{sum(record.locs for record in records) / cpu_s:.3g}")) if cpu_s else NONE
 
 
 def _makers(records: Sequence[UnitRecord]) -> str:
-    """Hosts, and jobs where there were any: each task of an array is a job."""
+    """How many hosts, and jobs where there were any: each task of an array is a job."""
     hosts, jobs = {r.host for r in records}, {(r.job, r.task) for r in records if r.job}
-    return counted(len(hosts), "host") + (f", {counted(len(jobs), 'job')}" if jobs else "")
+    return (f"{counted(len(jobs), 'job')} on " if jobs else "") + counted(len(hosts), "host")
 
 
 def _missing(found: CurrentRecords) -> str:
@@ -149,8 +153,8 @@ def _missing(found: CurrentRecords) -> str:
     if not missing:
         return ""
     n, total = missing.total(), found.units.total()
-    is_ = "is" if n == 1 else "are"
-    return f"{count(n)} of {counted(total, 'unit')} {is_} not counted here, for want of a record in logs/ ({_by_stage(missing)})."
+    verbs = ("has", "is") if n == 1 else ("have", "are")
+    return f"{count(n)} of {counted(total, 'unit')} {verbs[0]} no record in logs/ and {verbs[1]} not counted ({_by_stage(missing)})."
 
 
 def _dropped(found: CurrentRecords) -> str:
@@ -196,4 +200,4 @@ def _longest(campaign: Campaign, records: Sequence[UnitRecord]) -> Markup | str:
     slowest = sorted(wall_s, key=lambda key: (-wall_s[key], key))[:_MOST_FIELDS]
     paths = {result.field.key: legible(result.field.path) for result in campaign.fields}
     parts = [part for key in slowest for part in (", ", breakable(paths[key]), f" ({duration(wall_s[key])}, {_mib(peak_mib[key])})")]
-    return join(["Longest, all stages together: ", *parts[1:], "."])
+    return join(["Fields that took longest, all stages together: ", *parts[1:], "."])
