@@ -35,7 +35,7 @@ def understood(text):
     words = shlex.split(re.sub(r"\$\{?\w+\}?", "word", text.replace("$SLURM_ARRAY_TASK_ID", "1")), comments=True)
     words = words[: next((i for i, word in enumerate(words) if word in (">", ">>", "|", "&&", ";")), len(words))]
     with cli.make_context("smlmbatch", words, resilient_parsing=False) as context:
-        context.obj = Place()
+        context.obj = Place(part=1, parts=2, no_part="")
         name, command, rest = cli.resolve_command(context, [*context._protected_args, *context.args])
         with command.make_context(name, rest, parent=context):
             return name

@@ -67,7 +67,7 @@ def usual(made, tmp_path_factory):
 def test_page_is_balanced_and_has_all_parts(usual):
     _, page, _ = usual
     anchors = {value for tag, name, value in page.attributes if tag == "section" and name == "id"}
-    assert anchors == {"came-in", "dropped", "pictures", "descriptors", "methods"}
+    assert anchors == {"came-in", "dropped", "pictures", "descriptors", "methods", "costs"}
     assert {value for _, name, value in page.attributes if name == "href" and value.startswith("#")} == {f"#{a}" for a in anchors}
 
 

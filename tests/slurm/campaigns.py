@@ -36,7 +36,7 @@ class Campaign:
 
     def submit(self, *options):
         """`smlmbatch submit`, then what it printed; the submission's folder."""
-        source = () if options else (self.source,)
+        source = (self.source,) if self.source else ()
         script = Path(smlmbatch("submit", *source, self.output, "--profile", self.profile, *options).stdout.strip())
         told = self.slurm.run("bash", script)
         self.arrays = {stage: int(number) for stage, number in (line.split() for line in told.splitlines())}
