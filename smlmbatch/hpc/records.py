@@ -51,7 +51,7 @@ class UnitRecord:
     submission: str = ""
 
 
-_KNOWN = {field.name: field.type for field in dataclasses.fields(UnitRecord)}
+_KINDS = {field.name: (float, int) if field.type is float else field.type for field in dataclasses.fields(UnitRecord)}
 
 
 def read_records(logs: Path) -> Iterator[UnitRecord]:
@@ -67,9 +67,12 @@ def read_records(logs: Path) -> Iterator[UnitRecord]:
 def _parse(line: str) -> UnitRecord | None:
     try:
         found = json.loads(line)
-        return UnitRecord(**{name: value for name, value in found.items() if name in _KNOWN}) if "stage" in found else None
-    except (ValueError, TypeError):
+    except ValueError:
         return None
+    if not isinstance(found, dict) or not {"field", "stage"} <= found.keys():
+        return None
+    values = {name: value for name, value in found.items() if name in _KINDS}
+    return UnitRecord(**values) if all(isinstance(value, _KINDS[name]) for name, value in values.items()) else None
 
 
 class UnitLog:

@@ -95,7 +95,7 @@ def _intro(records: Sequence[UnitRecord]) -> Markup:
     return element(
         "p",
         f"{counted(len(records), 'unit')} of work (one stage of one field each) took {cpu} of CPU time ({_makers(records)}). "
-        "Every unit that the results consist of counts, whether made by the last run or by an earlier one.",
+        "These are the units behind the results, whether the last run made them or an earlier one.",
     )
 
 
