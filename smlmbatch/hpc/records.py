@@ -51,7 +51,7 @@ class UnitRecord:
     submission: str = ""
 
 
-_KINDS = {field.name: (float, int) if field.type is float else field.type for field in dataclasses.fields(UnitRecord)}
+_KINDS: dict[str, Any] = {field.name: (float, int) if field.type is float else field.type for field in dataclasses.fields(UnitRecord)}
 
 
 def read_records(logs: Path) -> Iterator[UnitRecord]:
