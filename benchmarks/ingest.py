@@ -1,4 +1,4 @@
-"""What ingest costs: CPU time against a bare parse of the same file, peak memory, inodes.
+"""What ingest and validate cost: CPU time against a bare parse of the same file, peak memory, inodes.
 
 Every measurement runs in a process of its own; CPU time is the process's user + system time over all its threads,
 counted from after the imports. Ours does everything a field goes through: sha256 of the input, parse, sort, write with
@@ -59,6 +59,33 @@ def measure_ingest_memory(n_rows: int = 50_000_000, memory_bytes: int = 1 << 30)
     with tempfile.TemporaryDirectory() as name:
         csv = write_csv(Path(name) / "field.csv", n_rows)
         return {"n_rows": n_rows, "memory_bytes": memory_bytes} | _child("ours", csv, Path(name) / "output", memory_bytes)
+
+
+def measure_validate(n_rows: int = 2_500_000, *, repeats: int = 3) -> dict[str, Any]:
+    """CPU time of `validate` on a ThunderSTORM CSV of 200 MB, and over that of a bare parse, in pairs; the median pair is given.
+
+    Returns
+    -------
+    mb_per_s (of CPU time), ratio, ours_cpu_s, bare_cpu_s, file_mb, peak_rss_bytes, ratios (of all pairs)
+    """
+    with tempfile.TemporaryDirectory() as name:
+        csv = write_csv(Path(name) / "field.csv", n_rows)
+        pairs = []
+        for _ in range(repeats):
+            bare, ours = _child("bare", csv), _child("validate", csv)
+            pairs.append((ours["cpu_s"] / bare["cpu_s"], ours, bare))
+        file_mb = csv.stat().st_size / 1e6
+    ratio, ours, bare = sorted(pairs, key=lambda pair: pair[0])[len(pairs) // 2]
+    return {
+        "n_rows": n_rows,
+        "file_mb": file_mb,
+        "mb_per_s": file_mb / ours["cpu_s"],
+        "ratio": ratio,
+        "ours_cpu_s": ours["cpu_s"],
+        "bare_cpu_s": bare["cpu_s"],
+        "peak_rss_bytes": ours["peak_rss_bytes"],
+        "ratios": [pair[0] for pair in pairs],
+    }
 
 
 def write_csv(path: Path, n_rows: int, *, seed: int = 0) -> Path:
@@ -159,13 +186,25 @@ def _ours(csv: Path, output: Path, memory_bytes: int) -> dict[str, Any]:
     return found
 
 
+def _validate(csv: Path) -> dict[str, Any]:
+    import pyarrow.csv  # noqa: F401  imported where used, counted in neither
+
+    from smlmbatch.config import Config
+    from smlmbatch.ingest.validate import validate_file
+    from smlmbatch.samples import field_of_row
+
+    before = _usage()
+    report = validate_file(csv, field=field_of_row({}, path=csv.name, format_name=""), config=Config())
+    return _spent(before) | {"n": report.n}
+
+
 def _spent(before: tuple[float, float]) -> dict[str, Any]:
     cpu_s, wall_s = (after - start for after, start in zip(_usage(), before, strict=True))
     return {"cpu_s": cpu_s, "wall_s": wall_s, "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "bare":
-        print(json.dumps(_bare(Path(sys.argv[2]))))
+    if sys.argv[1] in ("bare", "validate"):
+        print(json.dumps({"bare": _bare, "validate": _validate}[sys.argv[1]](Path(sys.argv[2]))))
     else:
         print(json.dumps(_ours(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))))
