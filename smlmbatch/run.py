@@ -115,8 +115,9 @@ def _work(plan: Plan, todo: Sequence[FieldTask], options: RunOptions) -> Iterato
         scratch = options.scratch or plan.output
         if todo and (options.workers > 1 or options.scheduler):  # Dask's files lie in an attempt of the run's own, swept like any other
             scratch = stack.enter_context(plan.store.attempt(Errand(submission=options.submission, place=options.place))).folder
+        deaths: dict[str, Failure] = {}
         for task, result in map_units(process_field, todo, workers=options.workers, scheduler=options.scheduler, scratch=scratch):
-            yield task, _died(plan, task, result, options) if isinstance(result, BaseException) else result
+            yield task, _died(plan, task, result, options, deaths) if isinstance(result, BaseException) else result
 
 
 def _deserves_another_try(outcome: FieldOutcome, task: FieldTask) -> bool:
@@ -141,12 +142,16 @@ def _is_settled(plan: Plan, task: FieldTask, outcome: FieldOutcome, options: Run
     return bool(outcome.keys) and outcome.fresh.issuperset(task.stages)
 
 
-def _died(plan: Plan, task: FieldTask, error: BaseException, options: RunOptions) -> FieldOutcome:
-    """The outcome of a field whose process did not come back: its attempt tells which unit it was at, and its memory."""
+def _died(plan: Plan, task: FieldTask, error: BaseException, options: RunOptions, deaths: dict[str, Failure]) -> FieldOutcome:
+    """The outcome of a field whose process did not come back: its attempt tells which unit it was at, and its memory.
+
+    `deaths` holds what was found so far and not asked for: of two that die at once, one finds the attempts of both.
+    """
     manner, for_memory = (error.manner, error.for_memory) if isinstance(error, WorkerDied) else (f"ended: {error}", False)
-    deaths = plan.store.sweep(options.place, scratch=options.scratch, manner=manner, for_memory=for_memory)
+    found = plan.store.sweep(options.place, scratch=options.scratch, manner=manner, for_memory=for_memory)
+    deaths |= {death.field: death for death in found}
     before = inspect_field(task)
-    failure = next((death for death in deaths if death.field == task.field.key), None)
+    failure = deaths.pop(task.field.key, None)
     if failure is None:
         missing = [key for stage, key in before.keys.items() if stage not in before.fresh]
         key = missing[0] if missing else UnitKey(task.field.key, FIELD_STAGES[0].name, "0" * 64)

@@ -7,6 +7,7 @@ back as they finish; an item whose process died comes back as an exception, and 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,16 +50,22 @@ def _map_on_dask(
     from distributed import CancelledError, as_completed
 
     with ExitStack() as stack:
-        settings = {
-            "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
-            "distributed.scheduler.worker-saturation": 1.0,  # a dying worker takes one item along, not those queued behind it
-            "temporary-directory": str(scratch),
-        }
+        settings = {"distributed.scheduler.allowed-failures": ALLOWED_DEATHS, "temporary-directory": str(scratch)}
         stack.enter_context(dask.config.set(settings))
         client = stack.enter_context(_connect(scheduler) if scheduler else _start_local(stack, min(workers, len(items) or 1), scratch))
         # biggest first would need sizes; the order of the plan is kept, completion order is the cluster's
-        futures = {client.submit(call_pinned, function, item, pure=False): item for item in items}
-        for future in as_completed(list(futures)):
+        waiting = iter(items)
+        futures: dict[Any, Item] = {}
+        running = as_completed([])
+        while True:
+            # one per thread: what is queued on a worker would die with it
+            for item in islice(waiting, max(0, max(1, _threads(client)) - len(futures))):
+                future = client.submit(call_pinned, function, item, pure=False)
+                futures[future] = item
+                running.add(future)
+            if not futures:
+                return
+            future = next(running)
             item = futures.pop(future)
             try:
                 error = future.exception()
@@ -66,6 +73,11 @@ def _map_on_dask(
                 raise ResourceError("lost the Dask scheduler; what is published is whole, run again to go on") from lost
             yield item, _readable(error) if error is not None else future.result()
             future.release()
+
+
+def _threads(client: Any) -> int:
+    """Threads of all workers that are there now; a cluster may grow and shrink."""
+    return sum(client.nthreads().values())
 
 
 def _readable(error: BaseException) -> BaseException:

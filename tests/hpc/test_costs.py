@@ -62,6 +62,10 @@ def test_records_are_read_back_and_rubbish_passed_over(tmp_path):
         log.write({"failure": {"field": "f"}, "trace": ""})
     (file,) = tmp_path.iterdir()
     with file.open("a") as opened:
-        opened.write('{"stage": "ingest"}\n["stage"]\n"stage"\n{"field": [1], "stage": "tile"}\n{"torn": \n' + json.dumps({"stage": "tile", "field": "h", "of tomorrow": 1}) + "\n")
+        opened.write(
+            '{"stage": "ingest"}\n["stage"]\n"stage"\n{"field": [1], "stage": "tile"}\n{"torn": \n'
+            + json.dumps({"stage": "tile", "field": "h", "of tomorrow": 1})
+            + "\n"
+        )
     assert list(read_records(tmp_path)) == [*wanted, UnitRecord(stage="tile", field="h")]
     assert list(read_records(tmp_path / "nowhere")) == []
