@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from smlmbatch.analyse.fingerprint import tables_fingerprint
 from smlmbatch.campaign import FAILED, Plan
@@ -96,16 +97,16 @@ def run_fields(plan: Plan, options: RunOptions, talk: Talk) -> list[FieldOutcome
     standing = {task.field.key: inspect_field(task) for task in tasks}
     todo = [task for task in tasks if options.check_inputs or not _is_settled(plan, task, standing[task.field.key], options)]
     _tell_progress(tasks, todo, standing, talk)
-    with UnitLog(plan.output / "logs") as log:
-        for smaller in (False, True):
-            counter = _Counter(len(todo))
-            for task, outcome in _work(plan, todo, options):
-                _log_outcome(log, outcome)
-                _report_outcome(outcome, counter.next(), talk)
-                standing[task.field.key] = outcome
-            todo = [task for task in todo if not smaller and _deserves_another_try(standing[task.field.key], task)]
-            if todo:
-                talk(f"fields to try once more, with smaller blocks: {len(todo)}")
+    log = UnitLog(plan.output / "logs")
+    for smaller in (False, True):
+        counter = _Counter(len(todo))
+        for task, outcome in _work(plan, todo, options):
+            _log_outcome(log, outcome)
+            _report_outcome(outcome, counter.next(), talk)
+            standing[task.field.key] = outcome
+        todo = [task for task in todo if not smaller and _deserves_another_try(standing[task.field.key], task)]
+        if todo:
+            talk(f"fields to try once more, with smaller blocks: {len(todo)}")
     return list(standing.values())
 
 
@@ -181,10 +182,10 @@ def _report_outcome(outcome: FieldOutcome, counter: str, talk: Talk) -> None:
 
 
 def _log_outcome(log: UnitLog, outcome: FieldOutcome) -> None:
-    for unit in outcome.made:
-        log.write(dataclasses.asdict(unit))
+    entries: list[dict[str, Any]] = [dataclasses.asdict(unit) for unit in outcome.made]
     if outcome.failure is not None:
-        log.write({"failure": dataclasses.asdict(outcome.failure), "trace": outcome.trace})
+        entries.append({"failure": dataclasses.asdict(outcome.failure), "trace": outcome.trace})
+    log.write(*entries)
 
 
 # ---- the campaign's end

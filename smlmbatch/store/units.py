@@ -181,6 +181,8 @@ class Store:
         """Write a failure down, counting the tries of one submission; returns it as written."""
         key = UnitKey(failure.field, failure.stage, failure.fingerprint)
         before = self.failure(key)
+        if before is not None and failure.attempt and before.attempt == failure.attempt:
+            return before  # its death was written down already, by who swept it: this is a zombie that noticed
         if before is not None and failure.submission and before.submission == failure.submission:
             failure = replace(failure, tries=before.tries + 1)
         text = json.dumps(asdict(failure), indent=1)

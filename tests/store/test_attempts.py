@@ -131,6 +131,18 @@ def test_the_second_death_in_one_submission_is_the_last(tmp_path):
     assert not death.given_up("out/jobs/0002")  # the next one tries again
 
 
+def test_a_swept_zombie_that_fails_is_one_death(tmp_path):
+    """Declared dead by another node, it goes on, can't publish, and wants to record that: the unit died once, not twice."""
+    store = Store(tmp_path)
+    with store.attempt(replace(ERRAND, place=Place(job="7"))) as attempt:
+        owner = attempt.folder / "owner.json"
+        owner.write_text(json.dumps(json.loads(owner.read_text()) | {"space": "another node"}))
+        (death,) = store.sweep(Place(job="7", restart=1))
+        own = Failure(KEY.field, KEY.stage, KEY.fingerprint, "resource", "a", "swept", "w", "m", attempt.name, submission="out/jobs/0001")
+        assert store.record_failure(own) == death
+    assert store.failure(KEY).tries == 1
+
+
 def test_a_death_after_publishing_is_none(tmp_path):
     """The unit was published by somebody else meanwhile."""
     store = killed(tmp_path)
@@ -170,5 +182,5 @@ def test_failures_of_another_kind_count_too(tmp_path):
     store = Store(tmp_path)
     failure = Failure("field-1", "measure", KEY.fingerprint, "resource", "a", "disk full", "w", "m", "x", submission="s")
     assert store.record_failure(failure).tries == 1
-    assert store.record_failure(failure).tries == 2
-    assert store.record_failure(replace(failure, submission="t")).tries == 1
+    assert store.record_failure(replace(failure, attempt="y")).tries == 2
+    assert store.record_failure(replace(failure, attempt="z", submission="t")).tries == 1
