@@ -69,7 +69,7 @@ class Campaign:
 
     def records(self, submission=""):
         """Records of units in the order of their begin; `submission` = the number of one, such as "0002"."""
-        found = [record for record in read_records(self.output / "logs") if record.submission.endswith(submission)]
+        found = [record for record in read_records(self.output / "logs") if f"/{submission}" in record.submission]
         return sorted(found, key=lambda record: record.started)
 
     def made(self, submission=""):
