@@ -1,6 +1,7 @@
 """Measures the cost model behind plans on simulated fields and writes it where they read it:  python -m benchmarks.costs
 
-(`smlmbatch/hpc/costs.json`; a campaign's own records scale it to the machine at hand.)
+(`smlmbatch/hpc/costs.json`. Processor seconds: a slow disk adds to them. A campaign's own records scale it to the
+machine at hand.)
 """
 
 import json
@@ -39,15 +40,15 @@ def _run_simulated(folder: Path, cell_um: float, density: float) -> list[UnitRec
 
 def _point(records: list[UnitRecord], stage: str) -> tuple[float, float, float]:
     own = [record for record in records if record.stage == stage]
-    return statistics.mean(r.locs for r in own), statistics.mean(r.wall_s for r in own), max(r.peak_mib for r in own)
+    return statistics.mean(r.locs for r in own), statistics.mean(r.cpu_s for r in own), max(r.peak_mib for r in own)
 
 
 def _report_point(folder: Path, fields: int) -> tuple[float, float, float]:
     smlmbatch("simulate", folder, "--replicates", fields // 2, "--cell-um", 7, "--density", 40)
     smlmbatch("plan", folder / "input", folder / "out")
     smlmbatch("measure", folder / "out")
-    wall, _, peak_mib = cost_of("report", folder / "out")
-    return fields, wall, peak_mib
+    _, cpu_s, peak_mib = cost_of("report", folder / "out")
+    return fields, cpu_s, peak_mib
 
 
 def _bytes_per_loc(output: Path, records: list[UnitRecord]) -> dict[str, float]:

@@ -16,11 +16,12 @@ fi
 mkdir -p -- "$2"
 exec 9> "$2/.nightly.lock"
 flock --nonblock 9 || { echo "nightly.sh: an earlier one is still at it in $2" >&2; exit 0; }
-script=$(mktemp)
-trap 'rm -f -- "$script"' EXIT
 code=0 # 3: some folders are no campaign, for the reasons told; the others are submitted all the same
-smlmbatch submit --new-in "$1" "$2" --profile "$3" --settled-minutes 30 > "$script" || code=$?
-if [ -s "$script" ]; then
-  bash -- "$(cat -- "$script")" 9>&-
-fi
+smlmbatch submit --new-in "$1" "$2" --profile "$3" --settled-minutes 30 > /dev/null || code=$?
+# All that hasn't reached SLURM whole: tonight's, and what an earlier night could not submit.
+for script in "$2"/jobs/*/submit.sh; do
+  if [ -f "$script" ] && ! grep -qs '^report ' "${script%/*}/jobs.txt"; then
+    bash -- "$script" 9>&- || code=1
+  fi
+done
 exit "$code"

@@ -26,6 +26,7 @@ begin() {
   check_array_size "$2"
   find_earlier
   mkdir -p -- "$output/logs/slurm"
+  echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) ${USER:-$(id -un)}" >> "$submission/runs" # a unit that was given up gets new tries with each run
 }
 
 check_array_size() {

@@ -48,7 +48,9 @@ task() {
   local code=0
   call_of "$1"
   srun --ntasks=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --export=ALL "${call[@]}" "$@" || code=$?
-  if [ "$code" -eq 75 ] || [ "$code" -eq 125 ] || [ "$code" -gt 128 ]; then requeue "$code"; fi
+  # A report that is killed would be killed again: only units have smaller blocks to try.
+  if [ "$code" -eq 75 ]; then requeue "$code"
+  elif [ "$1" != report ] && { [ "$code" -eq 125 ] || [ "$code" -gt 128 ]; }; then requeue "$code"; fi
   exit "$code"
 }
 

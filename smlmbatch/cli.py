@@ -19,15 +19,13 @@ from smlmbatch import cli_tools, cli_watch, cli_work
 from smlmbatch.cli_options import PipelineOrder
 from smlmbatch.cli_talk import talk
 from smlmbatch.errors import EXIT_INTERNAL, EXIT_USAGE, Interrupted, SmlmbatchError
-from smlmbatch.hpc.place import read_place
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 @click.group(cls=PipelineOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(smlmbatch.__version__, prog_name="smlmbatch")
-@click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli() -> None:
     """Batch analysis of single-molecule localisation microscopy, reproducible to the digest.
 
     \b
@@ -38,7 +36,6 @@ def cli(ctx: click.Context) -> None:
     Running again does only what is missing. Exit codes: 0 all done, 1 internal error, 2 wrong usage or nothing
     readable, 3 done but some fields failed (see failed.csv), 75 interrupted in order.
     """
-    ctx.obj = read_place()
 
 
 for verb in (*cli_work.VERBS, *cli_watch.VERBS, *cli_tools.VERBS):

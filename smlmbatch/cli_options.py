@@ -1,14 +1,15 @@
 """The command line's options, each defined once, the types of their values, and what they mean."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import click
 
 from smlmbatch.config import UNITS
 from smlmbatch.errors import ConfigError
-from smlmbatch.hpc.place import Place
+from smlmbatch.hpc.place import Place, read_place
 
 Cut = tuple[int, int]  # (I, N): every N-th field from the I-th on, counted from 1
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -49,9 +50,8 @@ class Part(click.ParamType[Cut]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Cut:
         if isinstance(value, tuple):
             return value
-        if value == "array" and ctx is not None:
-            place: Place = ctx.obj
-            return place.array_part()
+        if value == "array":
+            return read_place().array_part()
         try:
             first, n = (int(number) for number in value.split("/"))
         except ValueError:
@@ -69,6 +69,16 @@ output_argument = click.argument("output", metavar="OUTPUT", type=folder_type)
 part_option = click.option("--part", type=Part(), default=None, help="Work on one share of the planned fields, e.g. 2/8.")
 tasks_option = click.option("--tasks", type=folder_type, default=None, help="Work on what this file gives the SLURM array task.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def pass_place(verb: Verb) -> Verb:
+    """Give a verb, first, where this process stands; read only by verbs that need it, so that `doctor` runs anywhere."""
+
+    @functools.wraps(verb)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        return verb(read_place(), *arguments, **options)
+
+    return cast(Verb, wrapped)
 
 
 def _stack(*options: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
@@ -137,6 +147,7 @@ def _stored_settings(stored: Path | None, *, update: bool) -> Any:
 def run_options_of(
     options: dict[str, Any], place: Place, part: Cut | None, *, stages: tuple[str, ...] | None = None, submission: str = ""
 ) -> Any:
+    from smlmbatch.hpc.limits import process_begun
     from smlmbatch.run import ALL_STAGES, RunOptions
 
     return RunOptions(
@@ -148,6 +159,7 @@ def run_options_of(
         scratch=_scratch(options["scratch"]),
         place=place,
         submission=submission,
+        begun=process_begun(),
         check_inputs=options["check_inputs"],
         retry_failed=options["retry_failed"],
     )
@@ -176,11 +188,9 @@ def shares_of(output: Path, place: Place, part: Cut | None, tasks: Path | None) 
         return [(output, part, "")]
     if part is not None:
         raise ConfigError("--part and --tasks exclude each other: a file of tasks names the parts itself")
-    from smlmbatch.hpc.tasks import read_shares
+    from smlmbatch.hpc.tasks import read_shares, submission_of
 
-    folder = tasks.absolute().parent
-    submission = "/".join(folder.parts[-3:])  # such as results/jobs/0001
-    return [(output / share.campaign, (share.part, share.parts), submission) for share in read_shares(tasks, place)]
+    return [(output / share.campaign, (share.part, share.parts), submission_of(tasks)) for share in read_shares(tasks, place)]
 
 
 def _scratch(folder: Path | None) -> Path | None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from smlmbatch.cli_options import folder_type, json_option, output_argument, plan_options, settings_of
+from smlmbatch.cli_options import folder_type, json_option, output_argument, pass_place, plan_options, settings_of
 from smlmbatch.cli_talk import print_json, say, talk
-from smlmbatch.errors import EXIT_FAILED_FIELDS, ConfigError
+from smlmbatch.errors import EXIT_FAILED_FIELDS, ConfigError, SmlmbatchError
 from smlmbatch.hpc.place import Place
 
 _MOST_NAMED = 20
@@ -71,7 +71,7 @@ def _plans_of(paths: tuple[Path, ...], options: dict[str, Any], *, freeze: bool)
     if options["campaigns"]:
         entries = submission.read_list(options["campaigns"])
     else:
-        entries = submission.find_new(options["archive"], root, settled_s=options["settled_minutes"] * 60)
+        entries = submission.find_new(options["archive"], root, settled_s=options["settled_minutes"] * 60, talk=talk)
 
     def config_of(entry: submission.Entry) -> Any:
         return settings_of(options | {"config_path": entry.config or options["config_path"]}, root / entry.campaign)
@@ -83,7 +83,7 @@ def _plans_of(paths: tuple[Path, ...], options: dict[str, Any], *, freeze: bool)
 @click.command()
 @output_argument
 @json_option
-@click.pass_obj
+@pass_place
 def status(place: Place, /, output: Path, as_json: bool) -> None:
     """Say how far a campaign is, or all campaigns of a folder, from the store alone.
 
@@ -94,7 +94,16 @@ def status(place: Place, /, output: Path, as_json: bool) -> None:
     from smlmbatch.progress import add_up, progress_of
     from smlmbatch.submission import campaigns_under
 
-    found = [(name, progress_of(load_plan(folder), place)) for name, folder in campaigns_under(output)]
+    found, unread = [], []
+    for name, folder in campaigns_under(output):
+        try:
+            found.append((name, progress_of(load_plan(folder), place)))
+        except (SmlmbatchError, OSError) as error:
+            if not name:
+                raise
+            unread.append(f"{name}: can't be read ({error})")
+    if not found:
+        raise ConfigError("; ".join(unread) or f"{output} holds no campaign")
     total = add_up([progress for _, progress in found])
     if as_json:
         campaigns = {name: _status_json(progress) for name, progress in found if name}
@@ -105,6 +114,8 @@ def status(place: Place, /, output: Path, as_json: bool) -> None:
         failed = f", {len(progress.failures)} failed" if progress.failures else ""
         say(f"{name}: {progress.fields} fields, {first.done} ingested, {last.done} through{failed}")
     _say_status(total)
+    for line in unread:
+        talk(line)
 
 
 def _status_json(progress: Any) -> dict[str, Any]:
@@ -185,7 +196,7 @@ def inspect(output: Path, field: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option("--damaged", is_flag=True, help="Also remove current units whose digest is wrong (reads everything).")
 @click.option("--stale-after", "stale_after_h", type=float, default=24.0, show_default=True, help="Hours without a heartbeat.")
-@click.pass_obj
+@pass_place
 def clean(place: Place, /, output: Path, dry_run: bool, damaged: bool, stale_after_h: float) -> None:
     """Remove what no result needs: abandoned attempts, units of earlier settings, inputs or versions.
 

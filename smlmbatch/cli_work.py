@@ -1,6 +1,7 @@
 """Verbs that do the work: run, plan, one per stage, report."""
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from smlmbatch.cli_options import (
     json_option,
     output_argument,
     part_option,
+    pass_place,
     plan_options,
     run_options_of,
     settings_of,
@@ -20,7 +22,7 @@ from smlmbatch.cli_options import (
     work_options,
 )
 from smlmbatch.cli_talk import print_json, say, talk
-from smlmbatch.errors import EXIT_FAILED_FIELDS, EXIT_USAGE, ConfigError
+from smlmbatch.errors import EXIT_FAILED_FIELDS, EXIT_USAGE, ConfigError, Interrupted, SmlmbatchError
 from smlmbatch.hpc.place import Place
 
 
@@ -30,7 +32,7 @@ from smlmbatch.hpc.place import Place
 @plan_options
 @part_option
 @work_options
-@click.pass_obj
+@pass_place
 def run(place: Place, /, input_path: Path, output: Path, part: Cut | None, **options: Any) -> None:
     """Do everything: INPUT (a folder, a sample sheet or one file) to OUTPUT.
 
@@ -84,12 +86,15 @@ def _stage_verb(name: str, what: str) -> click.Command:
     @part_option
     @tasks_option
     @work_options
-    @click.pass_obj
+    @pass_place
     def verb(place: Place, /, output: Path, part: Cut | None, tasks: Path | None, **options: Any) -> None:
         from smlmbatch.campaign import load_plan
 
-        for campaign, cut, submission in shares_of(output, place, part, tasks):
+        def work(campaign: Path, cut: Cut | None, submission: str) -> int:
             _run_fields(load_plan(campaign), run_options_of(options, place, cut, stages=(name,), submission=submission))
+            return 0
+
+        sys.exit(_one_by_one(shares_of(output, place, part, tasks), work))
 
     return verb
 
@@ -102,7 +107,7 @@ measure = _stage_verb("measure", "Measure the regions (doing first what is neede
 @click.command()
 @output_argument
 @tasks_option
-@click.pass_obj
+@pass_place
 def report(place: Place, /, output: Path, tasks: Path | None) -> None:
     """Write tables, failed.csv and the report page of what is in OUTPUT now: the campaign's end.
 
@@ -114,14 +119,14 @@ def report(place: Place, /, output: Path, tasks: Path | None) -> None:
     from smlmbatch.campaign import load_plan
     from smlmbatch.upkeep import standing
 
-    codes = []
-    for campaign, _, _ in shares_of(output, place, None, tasks):
+    def work(campaign: Path, cut: Cut | None, submission: str) -> int:
         loaded = load_plan(campaign)
         _prepare(loaded.output)
         for death in loaded.store.sweep(place):
             talk(f"left unfinished: {death.stage} of {death.field}: {death.finding}")
-        codes.append(_finish(loaded, standing(loaded, trust_cache=True)))  # INPUT may be away
-    sys.exit(EXIT_FAILED_FIELDS if len(codes) > 1 and any(codes) else codes[0])
+        return _finish(loaded, standing(loaded, trust_cache=True))  # INPUT may be away
+
+    sys.exit(_one_by_one(shares_of(output, place, None, tasks), work))
 
 
 # ---- what the verbs share
@@ -136,6 +141,22 @@ def _plan(input_path: Path, output: Path, options: dict[str, Any]) -> Any:
 def _planned(planned: Any) -> str:
     unreadable = sum(not field.format for field in planned.fields)
     return f"fields: {len(planned.fields)} ({unreadable} not readable); other files, ignored: {len(planned.ignored)}"
+
+
+def _one_by_one(shares: Sequence[tuple[Path, Cut | None, str]], work: Callable[[Path, Cut | None, str], int]) -> int:
+    """Work through the campaigns of one array task: one that can't be worked on is told, and the others go on."""
+    if len(shares) == 1:
+        return work(*shares[0])
+    codes = []
+    for share in shares:
+        try:
+            codes.append(work(*share))
+        except Interrupted:
+            raise
+        except (SmlmbatchError, OSError) as error:
+            talk(f"campaign {share[0]}: {error}")
+            codes.append(EXIT_FAILED_FIELDS)
+    return EXIT_FAILED_FIELDS if any(codes) else 0
 
 
 def _prepare(output: Path) -> None:

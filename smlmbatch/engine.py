@@ -23,8 +23,8 @@ from smlmbatch.hpc.place import Place
 from smlmbatch.hpc.records import UnitRecord
 from smlmbatch.samples import Field
 from smlmbatch.stages import FIELD_STAGES, Inputs, Stage, unit_keys
-from smlmbatch.store.attempts import Attempt, Errand, UnitKey
-from smlmbatch.store.units import SCRATCH_PREFIX, Failure, Store, failure_of_error
+from smlmbatch.store.attempts import Attempt, Errand, UnitKey, scratch_prefix
+from smlmbatch.store.units import Failure, Store, failure_of_error
 
 LEAST_MEMORY_BYTES = 256 << 20  # Python and its libraries alone
 _SMALLER = 4  # how much smaller the blocks of a second try are
@@ -155,9 +155,7 @@ def stands(failure: Failure, task: FieldTask) -> bool:
 
 def allowed_memory(memory_bytes: int, known: Failure | None) -> int:
     """What a unit may use: less than asked for if it ran out of memory, or was killed, before."""
-    if known is None or not known.starved or not known.memory_mib:
-        return memory_bytes
-    return max(LEAST_MEMORY_BYTES, min(memory_bytes, (known.memory_mib << 20) // _SMALLER))
+    return max(LEAST_MEMORY_BYTES, memory_bytes // _SMALLER) if known is not None and known.starved else memory_bytes
 
 
 def _took_all_the_time(task: FieldTask, since: float) -> bool:
@@ -208,7 +206,7 @@ def _make_unit(task: FieldTask, store: Store, stage: Stage, keys: Mapping[str, U
     reset_peak()
     with ExitStack() as stack:
         upstream = {name: stack.enter_context(UnitReader(store.unit_path(keys[name]))) for name in stage.upstream}
-        scratch = stack.enter_context(TemporaryDirectory(dir=task.scratch or attempt.folder, prefix=f"{SCRATCH_PREFIX}{attempt.name}-"))
+        scratch = stack.enter_context(TemporaryDirectory(dir=task.scratch or attempt.folder, prefix=f"{scratch_prefix()}{attempt.name}-"))
         out = stack.enter_context(unit_writer(attempt.unit, stage.name))
         work = Work(
             field=task.field,

@@ -65,7 +65,7 @@ class Progress:
 
 def progress_of(plan: Plan, here: Place) -> Progress:
     """Where a campaign stands now."""
-    outcomes = standing(plan)
+    outcomes = standing(plan, trust_cache=True)  # INPUT may be away, or on another node's disk
     running, silent = _at_work(plan, here)
     units_running = {owner.errand.key for owner in running}
     seconds = _mean_seconds(read_records(plan.output / "logs"))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from smlmbatch.analyse.fingerprint import tables_fingerprint
 from smlmbatch.campaign import FAILED, Plan
@@ -24,14 +25,14 @@ from smlmbatch.hpc.records import UnitLog
 from smlmbatch.provenance import fingerprint, software
 from smlmbatch.report.fingerprint import report_fingerprint
 from smlmbatch.stages import FIELD_STAGES
-from smlmbatch.store.attempts import Errand, UnitKey
+from smlmbatch.store.attempts import Errand, UnitKey, sweep_scratch
 from smlmbatch.store.units import Failure, failure_of_error, write_whole
 from smlmbatch.work import Campaign, FieldResult
 
 ALL_STAGES = tuple(stage.name for stage in FIELD_STAGES)
 _TABLES_VERSION = 1
 _REPORT_VERSION = 3
-_CIRCUMSTANCES = {"attempt": "", "tries": 0, "submission": "", "memory_mib": 0}  # of a failure, not its substance
+_CIRCUMSTANCES = {"attempt": "", "tries": 0, "submission": "", "memory_mib": 0, "lost": False}  # of a failure, not its substance
 Talk = Callable[[str], None]
 
 
@@ -46,6 +47,7 @@ class RunOptions:
     memory_bytes : what one process should stay within
     scratch : folder for spill files; None = inside OUTPUT
     place : where this process stands among the processes of a job
+    begun : when this process began, seconds since 1970; 0 = now
     submission : what this run is part of (a folder's name under OUTPUT/jobs); "" = only of itself
     """
 
@@ -57,6 +59,7 @@ class RunOptions:
     scratch: Path | None = None
     place: Place = field(default_factory=Place)
     submission: str = ""
+    begun: float = 0.0
     check_inputs: bool = False
     retry_failed: bool = False
 
@@ -64,7 +67,7 @@ class RunOptions:
 def field_tasks(plan: Plan, options: RunOptions) -> list[FieldTask]:
     """One task per field of the part, in the order of samples.csv."""
     first, n = options.part
-    begun = time.time()
+    begun = options.begun or time.time()
     return [
         FieldTask(
             field=planned,
@@ -90,22 +93,24 @@ def run_fields(plan: Plan, options: RunOptions, talk: Talk) -> list[FieldOutcome
     What failed for want of memory, or was killed, is tried once more with smaller blocks when all else is done.
     """
     options = options if options.submission else replace(options, submission=f"run-{secrets.token_hex(4)}")
+    if options.scratch is not None:
+        sweep_scratch(options.scratch)
     for death in plan.store.sweep(options.place, scratch=options.scratch):
         talk(f"left unfinished by an earlier process: {death.stage} of {death.field}: {death.finding}")
     tasks = field_tasks(plan, options)
     standing = {task.field.key: inspect_field(task) for task in tasks}
     todo = [task for task in tasks if options.check_inputs or not _is_settled(plan, task, standing[task.field.key], options)]
     _tell_progress(tasks, todo, standing, talk)
-    with UnitLog(plan.output / "logs") as log:
-        for smaller in (False, True):
-            counter = _Counter(len(todo))
-            for task, outcome in _work(plan, todo, options):
-                _log_outcome(log, outcome)
-                _report_outcome(outcome, counter.next(), talk)
-                standing[task.field.key] = outcome
-            todo = [task for task in todo if not smaller and _deserves_another_try(standing[task.field.key], task)]
-            if todo:
-                talk(f"fields to try once more, with smaller blocks: {len(todo)}")
+    log = UnitLog(plan.output / "logs")
+    for smaller in (False, True):
+        counter = _Counter(len(todo))
+        for task, outcome in _work(plan, todo, options):
+            _log_outcome(log, outcome)
+            _report_outcome(outcome, counter.next(), talk)
+            standing[task.field.key] = outcome
+        todo = [task for task in todo if not smaller and _deserves_another_try(standing[task.field.key], task)]
+        if todo:
+            talk(f"fields to try once more, with smaller blocks: {len(todo)}")
     return list(standing.values())
 
 
@@ -113,10 +118,11 @@ def _work(plan: Plan, todo: Sequence[FieldTask], options: RunOptions) -> Iterato
     """Process the fields wherever they are to run; what comes back is how far each came."""
     with ExitStack() as stack:
         scratch = options.scratch or plan.output
-        if todo and (options.workers > 1 or options.scheduler):  # Dask's files lie in an attempt of the run's own, swept like any other
+        if todo and options.scheduler:  # Dask's files lie in an attempt of the run's own, swept like any other
             scratch = stack.enter_context(plan.store.attempt(Errand(submission=options.submission, place=options.place))).folder
+        deaths: dict[str, Failure] = {}
         for task, result in map_units(process_field, todo, workers=options.workers, scheduler=options.scheduler, scratch=scratch):
-            yield task, _died(plan, task, result, options) if isinstance(result, BaseException) else result
+            yield task, _died(plan, task, result, options, deaths) if isinstance(result, BaseException) else result
 
 
 def _deserves_another_try(outcome: FieldOutcome, task: FieldTask) -> bool:
@@ -141,12 +147,18 @@ def _is_settled(plan: Plan, task: FieldTask, outcome: FieldOutcome, options: Run
     return bool(outcome.keys) and outcome.fresh.issuperset(task.stages)
 
 
-def _died(plan: Plan, task: FieldTask, error: BaseException, options: RunOptions) -> FieldOutcome:
-    """The outcome of a field whose process did not come back: its attempt tells which unit it was at, and its memory."""
+def _died(plan: Plan, task: FieldTask, error: BaseException, options: RunOptions, deaths: dict[str, Failure]) -> FieldOutcome:
+    """The outcome of a field whose process did not come back: its attempt tells which unit it was at, and its memory.
+
+    `deaths` holds what was found so far and not asked for: of two that die at once, one finds the attempts of both.
+    """
     manner, for_memory = (error.manner, error.for_memory) if isinstance(error, WorkerDied) else (f"ended: {error}", False)
-    deaths = plan.store.sweep(options.place, scratch=options.scratch, manner=manner, for_memory=for_memory)
+    found = plan.store.sweep(options.place, scratch=options.scratch, manner=manner, for_memory=for_memory)
+    deaths |= {death.field: death for death in found}
     before = inspect_field(task)
-    failure = next((death for death in deaths if death.field == task.field.key), None)
+    failure = deaths.pop(task.field.key, None)
+    if failure is None and before.failure is not None and isinstance(error, WorkerDied) and f"-{error.pid}-" in before.failure.attempt:
+        failure = before.failure  # another process on this machine swept it first
     if failure is None:
         missing = [key for stage, key in before.keys.items() if stage not in before.fresh]
         key = missing[0] if missing else UnitKey(task.field.key, FIELD_STAGES[0].name, "0" * 64)
@@ -176,10 +188,10 @@ def _report_outcome(outcome: FieldOutcome, counter: str, talk: Talk) -> None:
 
 
 def _log_outcome(log: UnitLog, outcome: FieldOutcome) -> None:
-    for unit in outcome.made:
-        log.write(dataclasses.asdict(unit))
+    entries: list[dict[str, Any]] = [dataclasses.asdict(unit) for unit in outcome.made]
     if outcome.failure is not None:
-        log.write({"failure": dataclasses.asdict(outcome.failure), "trace": outcome.trace})
+        entries.append({"failure": dataclasses.asdict(outcome.failure), "trace": outcome.trace})
+    log.write(*entries)
 
 
 # ---- the campaign's end

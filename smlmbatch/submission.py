@@ -4,16 +4,17 @@ One campaign (`submit INPUT OUTPUT`) or many under one root (`--campaigns list.c
 submission holds them all, so that one throttle rules them, and ROOT/campaigns.csv remembers which there are.
 """
 
+import contextlib
 import csv
 import io
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smlmbatch.campaign import RECORD, Plan, plan_campaign
+from smlmbatch.campaign import CONFIG, FAILED, RECORD, SAMPLES, Plan, plan_campaign
 from smlmbatch.config import Config
 from smlmbatch.errors import ConfigError, Interrupted, SmlmbatchError
 from smlmbatch.hpc.costs import Costs, costs_of
@@ -27,7 +28,7 @@ from smlmbatch.upkeep import standing
 CAMPAIGNS = "campaigns.csv"
 END = "report"  # the chain's last job
 _NAME = re.compile(r"[\w][\w .+-]{0,99}")
-_TAKEN = {"jobs", "logs", "store", "tables", "report", "models"}
+_TAKEN = {"jobs", "logs", "store", "tables", "report", "models", CAMPAIGNS, RECORD, SAMPLES, CONFIG.lower(), FAILED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,37 +81,62 @@ def _entry(file: Path, number: int, row: dict[str, str]) -> Entry:
 
 
 def _check_name(where: str, campaign: str) -> None:
-    if not _NAME.fullmatch(campaign) or campaign in _TAKEN:
+    if not _NAME.fullmatch(campaign) or campaign.lower() in _TAKEN:
         raise ConfigError(f"{where}: {campaign!r} is no name for a campaign's folder: letters, digits, space, and . + - _ only")
 
 
-def find_new(archive: Path, root: Path, *, settled_s: float) -> tuple[Entry, ...]:
-    """Folders of `archive` that are no campaign of `root` yet and in which nothing has changed for `settled_s`."""
+def find_new(archive: Path, root: Path, *, settled_s: float, talk: Callable[[str], None]) -> tuple[Entry, ...]:
+    """Folders of `archive` that are no campaign of `root` yet and in which nothing has changed for `settled_s`.
+
+    What is left waiting, or can't be looked through, is told by name. A folder that holds the root is left out.
+    """
     if not archive.is_dir():
         raise ConfigError(f"--new-in {archive} is no folder")
-    known = {os.path.realpath(path) for path in known_campaigns(root).values()}
-    folders = [folder for folder in sorted(archive.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
-    new = [folder for folder in folders if os.path.realpath(folder) not in known and os.path.realpath(folder) != os.path.realpath(root)]
-    settled = [folder for folder in new if _newest_change(folder) < time.time() - settled_s]
-    return tuple(Entry(campaign=_campaign_name(folder, root), input_path=folder.absolute()) for folder in settled)
+    names = known_campaigns(root)
+    known, home = {os.path.realpath(path) for path in names.values()}, Path(os.path.realpath(root))
+    entries = []
+    for folder in sorted(archive.iterdir()):
+        place = os.path.realpath(folder)
+        if not folder.is_dir() or folder.name.startswith(".") or place in known or Path(place) in (home, *home.parents):
+            continue
+        try:
+            newest = _newest_change(folder)
+        except OSError as error:
+            talk(f"{folder}: can't be looked through ({error.strerror}): left out")
+            continue
+        if newest < time.time() - settled_s:
+            name = _campaign_name(folder, names)
+            names[name] = folder
+            entries.append(Entry(campaign=name, input_path=folder.absolute()))
+        else:
+            future = ", which lies in the future: correct the clock or `touch` the files" if newest > time.time() + settled_s else ""
+            talk(f"{folder}: waits, last changed {time.strftime('%Y-%m-%d %H:%M', time.localtime(newest))}{future}")
+    return tuple(entries)
 
 
-def _campaign_name(folder: Path, root: Path) -> str:
+def _campaign_name(folder: Path, taken: Mapping[str, Path]) -> str:
     name = re.sub(r"[^\w .+-]", "_", folder.name)[:80].strip(" .") or "campaign"
-    name = name if _NAME.fullmatch(name) and name not in _TAKEN else f"c_{name}"
-    taken = known_campaigns(root)
+    name = name if _NAME.fullmatch(name) and name.lower() not in _TAKEN else f"c_{name}"
     return next(n for n in (name, *(f"{name}-{i}" for i in range(2, 10_000))) if n not in taken)
 
 
 def _newest_change(folder: Path) -> float:
-    """Time of the last change of anything in a folder; new and removed names change their folder."""
+    """Time of the last change of anything in a folder; new and removed names change their folder.
+
+    Raises
+    ------
+    OSError
+        a folder in it can't be read
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
     newest = folder.stat().st_mtime
-    for at, _, files in os.walk(folder):
+    for at, _, files in os.walk(folder, onerror=refuse):
         for path in (at, *(os.path.join(at, name) for name in files)):
-            try:
-                newest = max(newest, os.stat(path).st_mtime)
-            except FileNotFoundError:
-                newest = time.time()  # it changes right now
+            with contextlib.suppress(FileNotFoundError):  # removed this moment, which changed its folder
+                newest = max(newest, os.lstat(path).st_mtime)
     return newest
 
 

@@ -119,3 +119,12 @@ def test_readme_commands_parse():
     for command in commands:
         verb = cli.commands[command[0]]
         verb.make_context(command[0], command[1:])
+
+
+def test_doctor_and_help_run_where_slurm_is_broken(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    monkeypatch.setenv("SLURM_PROCID", "x")
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert "BROKEN" in smlmbatch("doctor").stdout
+    smlmbatch("status", "--help")
+    assert "SLURM_PROCID" in smlmbatch("status", ".", expect=2).stderr

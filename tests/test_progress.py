@@ -30,6 +30,13 @@ def plan(small_output, tmp_path):
     return plan
 
 
+def test_input_may_be_away(small_copy, tmp_path):
+    """Archived, or on a disk that this machine doesn't see: what is done stays done."""
+    smlmbatch("run", small_copy, tmp_path / "out")
+    small_copy.rename(tmp_path / "elsewhere")
+    assert progress_of(load_plan(tmp_path / "out"), Place()).is_finished
+
+
 def key_of(plan, number, stage):
     return inspect_field(field_tasks(plan, RunOptions())[number]).keys[stage]
 

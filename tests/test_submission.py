@@ -44,8 +44,9 @@ def test_a_new_campaign(small_campaign, tmp_path, profile):
     assert os.access(script, os.X_OK)
     assert (tmp_path / "out" / "samples.csv").is_file()
     assert parts(script, "report") == [("1", ".", "1", "1")]
-    covered = {int(part) for _, _, part, _ in parts(script, "measure")}
-    assert covered == set(range(1, 5))  # 4 fields, each more than such a short task can hold
+    cuts = {(int(part), int(n)) for _, _, part, n in parts(script, "measure")}
+    (n,) = {n for _, n in cuts}
+    assert {part for part, _ in cuts} == set(range(1, n + 1))
     assert "measure" in done.stderr
 
 
@@ -132,6 +133,22 @@ def test_a_campaign_that_cannot_be_planned_does_not_stop_the_others(small_campai
     assert {row[1] for row in parts(submitted(done), "measure")} == {"good"}
 
 
+def test_a_spoilt_campaign_does_not_stop_its_task(small_campaign, tmp_path, profile):
+    """Small campaigns share an array task; one whose folder is damaged is told, the others are worked on."""
+    root, listed = tmp_path / "root", list_of(tmp_path, "".join(["campaign,input\n", *(f"{n},{small_campaign}\n" for n in "abc")]))
+    profile.write_text("[slurm]\ntask_minutes = 30\n")
+    script = submitted(smlmbatch("submit", root, "--campaigns", listed, "--profile", profile))
+    (root / "b" / "samples.csv").unlink()
+    slurm = os.environ | {"SLURM_JOB_ID": "100", "SLURM_ARRAY_JOB_ID": "100", "SLURM_ARRAY_TASK_ID": "1"}
+    for stage in ("measure", "report"):
+        told = smlmbatch(stage, root, "--tasks", script.parent / f"tasks-{stage}.csv", env=slurm, expect=3).stderr
+        assert f"campaign {root / 'b'}: " in told
+    assert all((root / name / "report" / "index.html").is_file() for name in "ac")
+    done = smlmbatch("status", root)
+    assert "c: 4 fields" in done.stdout
+    assert "b: can't be read" in done.stderr
+
+
 def test_array_tasks_take_their_lines(small_campaign, tmp_path, profile):
     """What a template does, without SLURM: the variables of an array task, and the file."""
     listed = list_of(tmp_path, f"campaign,input\none,{small_campaign}\n")
@@ -156,6 +173,8 @@ def test_array_tasks_take_their_lines(small_campaign, tmp_path, profile):
         ("campaign,path\na,b\n", "columns campaign, input"),
         ("campaign,input\n../a,b\n", "no name for a campaign"),
         ("campaign,input\njobs,b\n", "no name for a campaign"),
+        ("campaign,input\nsmlmbatch.json,b\n", "no name for a campaign"),
+        ("campaign,input\nCampaigns.csv,b\n", "no name for a campaign"),
         ("campaign,input\n,b\n", "no name for a campaign"),
         ("campaign,input\na,\n", "no input"),
         ("campaign,input\na,b\na,c\n", "two campaigns are called"),
@@ -196,13 +215,35 @@ def test_a_change_anywhere_in_a_folder_is_seen(tmp_path):
     old = time.time() - 7200
     for path in (deep, *deep.parents[:3]):
         os.utime(path, (old, old))
-    assert [entry.campaign for entry in find_new(tmp_path / "archive", tmp_path / "root", settled_s=3600)] == ["new"]
+    assert [entry.campaign for entry in find_new(tmp_path / "archive", tmp_path / "root", settled_s=3600, talk=print)] == ["new"]
     (deep / "f.csv").touch()
     os.utime(deep, (old, old))
-    assert find_new(tmp_path / "archive", tmp_path / "root", settled_s=3600) == ()
+    assert find_new(tmp_path / "archive", tmp_path / "root", settled_s=3600, talk=print) == ()
+
+
+def test_what_waits_is_told(tmp_path, capsys):
+    archive, old = tmp_path / "archive", time.time() - 7200
+    for name in ("dangling", "future"):
+        (archive / name).mkdir(parents=True)
+    (archive / "dangling" / "link").symlink_to("nowhere")  # is no change that goes on for ever
+    os.utime(archive / "dangling" / "link", (old, old), follow_symlinks=False)
+    os.utime(archive / "dangling", (old, old))
+    os.utime(archive / "future", (time.time() + 9e5,) * 2)
+    found = find_new(archive, tmp_path / "root", settled_s=3600, talk=print)
+    assert [entry.campaign for entry in found] == ["dangling"]
+    assert "future: waits" in (told := capsys.readouterr().out)
+    assert "lies in the future" in told
+
+
+def test_two_folders_never_get_one_name(tmp_path):
+    for name in ("x:1", "x?1", "x_1"):
+        (tmp_path / "archive" / name).mkdir(parents=True)
+    found = find_new(tmp_path / "archive", tmp_path / "root", settled_s=-1, talk=print)
+    assert sorted(entry.campaign for entry in found) == ["x_1", "x_1-2", "x_1-3"]
 
 
 def test_archive_may_hold_the_root(tmp_path):
-    (tmp_path / "results").mkdir()
-    assert find_new(tmp_path, tmp_path / "results", settled_s=-1) == ()
+    (tmp_path / "results" / "deep").mkdir(parents=True)
+    for root in ("results", "results/deep"):
+        assert find_new(tmp_path, tmp_path / root, settled_s=-1, talk=print) == ()
     assert submission.campaigns_under(tmp_path) == [("", tmp_path)]

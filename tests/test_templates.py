@@ -8,7 +8,6 @@ import click
 import pytest
 
 from smlmbatch.cli import cli
-from smlmbatch.hpc.place import Place
 from smlmbatch.hpc.site import STAGES
 from smlmbatch.stages import FIELD_STAGES
 
@@ -29,13 +28,19 @@ def calls(path):
             yield number, found[1]
 
 
+@pytest.fixture(autouse=True)
+def in_an_array(monkeypatch):
+    for name, value in {"ID": "1", "MIN": "1", "MAX": "2", "COUNT": "2"}.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+
+
 def understood(text):
     """Parse with the real command line, variables standing for words; nothing is run."""
     text = text.replace('"${on_node[@]}"', "--workers 2 --scratch /tmp").replace('"$@"', "a b")
     words = shlex.split(re.sub(r"\$\{?\w+\}?", "word", text.replace("$SLURM_ARRAY_TASK_ID", "1")), comments=True)
     words = words[: next((i for i, word in enumerate(words) if word in (">", ">>", "|", "&&", ";")), len(words))]
     with cli.make_context("smlmbatch", words, resilient_parsing=False) as context:
-        context.obj = Place(part=1, parts=2, no_part="")
         name, command, rest = cli.resolve_command(context, [*context._protected_args, *context.args])
         with command.make_context(name, rest, parent=context):
             return name

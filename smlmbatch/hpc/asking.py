@@ -43,8 +43,16 @@ def ask_for(site: Site, stage: str, packed: Packed) -> Asked:
         time_s=min(_up(wanted_s, _STEP_S), ask.time_s),
         memory_mib=ask.memory_mib or max(_up(_MEMORY_FACTOR * packed.peak_mib + _PYTHON_MIB, _STEP_MIB) * ask.cpus, _LEAST_MIB),
         cpus=ask.cpus,
-        warnings=_warnings(ask, stage, packed),
+        warnings=_warnings(ask, stage, packed) + _signal_warning(site, ask, stage),
     )
+
+
+def _signal_warning(site: Site, ask: StageAsk, stage: str) -> tuple[str, ...]:
+    """SLURM may send the warning up to a minute early, and a task that is warned at once gets nothing done."""
+    if 2 * site.slurm.signal_s <= ask.time_s:
+        return ()
+    signal, limit = site.slurm.signal_s, format_time(ask.time_s)
+    return (f"{stage}: slurm.signal_s = {signal} leaves tasks less than half of stage.{stage}.time = {limit}: lower it, or raise the time",)
 
 
 def _warnings(ask: StageAsk, stage: str, packed: Packed) -> tuple[str, ...]:

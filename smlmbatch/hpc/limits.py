@@ -10,6 +10,7 @@ import math
 import os
 import re
 import resource
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,3 +223,13 @@ def reset_peak() -> bool:
 def _status_bytes(name: str, pid: str) -> int:
     found = re.search(rf"^{name}:\s+([0-9]+) kB$", _read(Path("/proc", pid, "status")), re.MULTILINE)
     return int(found[1]) << 10 if found else 0
+
+
+def process_begun() -> float:
+    """When this process was started, seconds since 1970."""
+    try:
+        stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return time.time()
+    return time.time() - uptime + int(stat[19]) / os.sysconf("SC_CLK_TCK")

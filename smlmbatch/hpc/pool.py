@@ -1,23 +1,23 @@
-"""One way to work through units: in a child process, on local Dask workers, or on any Dask cluster.
+"""One way to work through units: in child processes of this one, or on any Dask cluster.
 
-The function and the items are the same in all three, so the local run is the distributed one. Results come
-back as they finish; an item whose process died comes back as an exception, and the others go on.
+The function and the items are the same in both, so the local run is the distributed one. Results come back as they
+finish; an item whose process died comes back as an exception, and the others go on. (Local workers are no Dask
+cluster: its processes know nothing of a batch system's signals and would die in the middle of a unit.)
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from smlmbatch.errors import ConfigError, ResourceError
-from smlmbatch.hpc.child import WorkerDied, map_in_child
+from smlmbatch.hpc.child import WorkerDied, map_in_children
 from smlmbatch.hpc.pinned import call_pinned
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 CONNECT_S = 30
-ALLOWED_DEATHS = 0  # who comes back as dead is tried once more by the caller, with smaller blocks
 
 
 def map_units(
@@ -27,38 +27,41 @@ def map_units(
 
     Parameters
     ----------
-    workers : 0 or 1 works in one child process; more starts that many local Dask workers
+    workers : how many child processes
     scheduler : a Dask scheduler file or address (tcp://…); "" for none
-    scratch : where Dask's workers may put their files
+    scratch : where the Dask client may put its files
 
     Raises
     ------
     ConfigError
         the scheduler can't be reached
     """
-    if scheduler or workers > 1:
-        yield from _map_on_dask(function, items, workers=workers, scheduler=scheduler, scratch=scratch)
-        return
-    yield from map_in_child(function, items)
+    if scheduler:
+        yield from _map_on_dask(function, items, scheduler=scheduler, scratch=scratch)
+    else:
+        yield from map_in_children(function, items, workers=workers)
 
 
 def _map_on_dask(
-    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, scheduler: str, scratch: Path
+    function: Callable[[Item], Result], items: Sequence[Item], *, scheduler: str, scratch: Path
 ) -> Iterator[tuple[Item, Result | BaseException]]:
     import dask
     from distributed import CancelledError, as_completed
 
-    with ExitStack() as stack:
-        settings = {
-            "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
-            "distributed.scheduler.worker-saturation": 1.0,  # a dying worker takes one item along, not those queued behind it
-            "temporary-directory": str(scratch),
-        }
-        stack.enter_context(dask.config.set(settings))
-        client = stack.enter_context(_connect(scheduler) if scheduler else _start_local(stack, min(workers, len(items) or 1), scratch))
+    with dask.config.set({"temporary-directory": str(scratch)}), _connect(scheduler) as client:
         # biggest first would need sizes; the order of the plan is kept, completion order is the cluster's
-        futures = {client.submit(call_pinned, function, item, pure=False): item for item in items}
-        for future in as_completed(list(futures)):
+        waiting = iter(items)
+        futures: dict[Any, Item] = {}
+        running = as_completed([])
+        while True:
+            # one per thread: what is queued on a worker would die with it
+            for item in islice(waiting, max(0, max(1, _threads(client)) - len(futures))):
+                future = client.submit(call_pinned, function, item, pure=False)
+                futures[future] = item
+                running.add(future)
+            if not futures:
+                return
+            future = next(running)
             item = futures.pop(future)
             try:
                 error = future.exception()
@@ -66,6 +69,11 @@ def _map_on_dask(
                 raise ResourceError("lost the Dask scheduler; what is published is whole, run again to go on") from lost
             yield item, _readable(error) if error is not None else future.result()
             future.release()
+
+
+def _threads(client: Any) -> int:
+    """Threads of all workers that are there now; a cluster may grow and shrink."""
+    return sum(client.nthreads().values())
 
 
 def _readable(error: BaseException) -> BaseException:
@@ -94,19 +102,3 @@ def _wait_for(file: Path) -> None:
         if time.monotonic() > deadline:
             raise ConfigError(f"--scheduler {file}: can't reach a Dask scheduler there (no such file after {CONNECT_S} s)")
         time.sleep(0.2)
-
-
-def _start_local(stack: ExitStack, workers: int, scratch: Path) -> Any:
-    from distributed import Client, LocalCluster
-
-    cluster = stack.enter_context(
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,  # stages bound themselves by --memory; Dask's own limit would kill at a guess
-            dashboard_address=None,
-            local_directory=str(scratch),
-        )
-    )
-    return Client(cluster)

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_FLUSH_LINES = 64
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitRecord:
@@ -76,28 +74,15 @@ def _parse(line: str) -> UnitRecord | None:
 
 
 class UnitLog:
-    """This process's file in `logs/`. Made only when there is a line; flushed every 64 lines and at the end."""
+    """This process's file in `logs/`, made only when there is a line. Written field by field: `status` reads it meanwhile."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / f"units-{os.uname().nodename}-{os.getpid()}.jsonl"
-        self._lines: list[str] = []
 
-    def __enter__(self) -> "UnitLog":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.flush()
-
-    def write(self, entry: dict[str, Any]) -> None:
+    def write(self, *entries: dict[str, Any]) -> None:
+        """Append a line per entry."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._lines.append(json.dumps({"time": now} | entry))
-        if len(self._lines) >= _FLUSH_LINES:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self._lines:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.write("".join(line + "\n" for line in self._lines))
-        self._lines = []
+        if entries:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a") as file:
+                file.write("".join(json.dumps({"time": now} | entry) + "\n" for entry in entries))

@@ -52,6 +52,19 @@ def read_shares(file: Path, place: Place) -> tuple[Share, ...]:
     return shares
 
 
+def submission_of(file: Path) -> str:
+    """Name of the submission that a file of tasks belongs to, such as `results/jobs/0001 run 1`.
+
+    submit.sh may be run again when its jobs have ended; each time it adds a line to `runs`.
+    """
+    folder = file.absolute().parent
+    try:
+        runs = len((folder / "runs").read_text().splitlines())
+    except FileNotFoundError:
+        runs = 1
+    return f"{'/'.join(folder.parts[-3:])} run {runs}"
+
+
 def _parse(file: Path, row: list[str]) -> tuple[int, Share]:
     try:
         task, campaign, part, parts = row

@@ -10,6 +10,7 @@ and removes it.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -207,9 +208,17 @@ def is_dead(folder: Path, here: Place, stale_after_s: float = STALE_AFTER_S) -> 
     owner = read_owner(folder)
     if owner is None:  # killed between making the folder and signing it
         return _age_s(folder) > stale_after_s
-    if owner.space == _process_space() != "":
+    if owner.space == _process_space() != "" and _is_mine(folder):
         return _born(owner.pid) != owner.born
     return _job_ended(owner.errand.place, here) or time.time() - owner.beat > stale_after_s
+
+
+def _is_mine(folder: Path) -> bool:
+    """Whether this user made a folder. Of others' processes /proc may say nothing (hidepid)."""
+    try:
+        return folder.stat().st_uid == os.geteuid()
+    except FileNotFoundError:
+        return False
 
 
 def _job_ended(then: Place, here: Place) -> bool:
@@ -241,6 +250,19 @@ def _keep_alive(folder: Path, stop: threading.Event) -> None:
                 beat_at = time.monotonic() + HEARTBEAT_S
         if stop.wait(min(_WATCH_S, HEARTBEAT_S)):
             return
+
+
+def scratch_prefix() -> str:
+    """How the names of spill folders outside the store begin on this machine; the attempt's name follows."""
+    return f"smlmbatch-{hashlib.sha256(_process_space().encode()).hexdigest()[:8]}-"
+
+
+def sweep_scratch(scratch: Path) -> None:
+    """Remove spill folders of this user's processes that ended on this machine; their attempts may be swept already."""
+    for folder in scratch.glob(f"{scratch_prefix()}*"):
+        pid = folder.name.split("-")[-3]
+        if _is_mine(folder) and pid.isdecimal() and not _born(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _this_process() -> dict[str, Any]:

@@ -35,11 +35,12 @@ from smlmbatch.store.attempts import (
     list_attempts,
     open_attempt,
     read_owner,
+    scratch_prefix,
 )
 
-SCRATCH_PREFIX = "smlmbatch-"  # then the attempt's name
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
-MOST_TRIES = 2  # within one submission, of a unit that failed for want of memory, disk or luck
+MOST_TRIES = 2  # within one submission, of a unit that failed for want of memory or disk, or was killed
+MOST_LOSSES = 4  # of a unit whose job vanished under it each time
 _FULL = 0.8  # of the memory limit in use when last seen: then the kill was for memory
 
 
@@ -47,7 +48,8 @@ _FULL = 0.8  # of the memory limit in use when last seen: then the kill was for 
 class Failure:
     """Why a unit could not be made. `kind` is input (not retried), resource or internal (tried again, see `given_up`).
 
-    `tries` counts within `submission`; `starved` says that memory ran out or may have, when `memory_mib` were allowed.
+    `tries` counts within `submission`; `starved` says that memory ran out or may have, when `memory_mib` were allowed;
+    `lost` that the whole job vanished, which a node may have done and the unit have nothing to do with.
     """
 
     field: str
@@ -62,11 +64,13 @@ class Failure:
     tries: int = 1
     submission: str = ""
     starved: bool = False
+    lost: bool = False
     memory_mib: int = 0
 
     def given_up(self, submission: str) -> bool:
         """Whether this submission tries the unit no more. Input failures stand until the input or the reader changes."""
-        return self.kind == "input" or (self.submission == submission and self.tries >= MOST_TRIES)
+        most = MOST_LOSSES if self.lost else MOST_TRIES
+        return self.kind == "input" or (self.submission == submission and self.tries >= most)
 
 
 def failure_of_error(key: UnitKey, error: BaseException, *, path: str, attempt: str) -> Failure:
@@ -95,11 +99,12 @@ def _wanted_of_oserror(error: OSError) -> tuple[str, str]:
     return "a working file system", "run again"
 
 
-def failure_of_death(owner: Owner, *, manner: str = "ended without a word", for_memory: bool = False) -> Failure:
+def failure_of_death(owner: Owner, here: Place, *, manner: str = "ended without a word", for_memory: bool = False) -> Failure:
     """A Failure record for a unit whose process was found dead.
 
     Parameters
     ----------
+    here : where the dead were found from
     manner : how the process ended, where that is known
     for_memory : the kernel says that it killed for memory
     """
@@ -108,6 +113,8 @@ def failure_of_death(owner: Owner, *, manner: str = "ended without a word", for_
     full = 0 < errand.limit_mib * _FULL <= owner.resident_mib
     used = f"{owner.resident_mib} MiB in use" + (f" of {errand.limit_mib} MiB allowed" if errand.limit_mib else "")
     killed = for_memory or full
+    then = errand.place
+    lost = not killed and then.job != "" and (then.job, then.restart) != (here.job, here.restart)  # found from another start or job
     finding = f"killed for memory ({used})" if killed else f"its process {manner} on {owner.host} ({used} when last seen)"
     want = "enough memory" if killed else "a process that lives to its end"
     mend = "run again with more memory, or a smaller --memory" if killed else "run again; if it ends so again, look for the cause in logs/"
@@ -122,7 +129,8 @@ def failure_of_death(owner: Owner, *, manner: str = "ended without a word", for_
         mend,
         owner.folder.name,
         submission=errand.submission,
-        starved=True,  # also where it isn't sure: smaller blocks do no harm
+        starved=not lost,  # also where it isn't sure: smaller blocks do no harm
+        lost=lost,
         memory_mib=errand.memory_mib,
     )
 
@@ -181,6 +189,8 @@ class Store:
         """Write a failure down, counting the tries of one submission; returns it as written."""
         key = UnitKey(failure.field, failure.stage, failure.fingerprint)
         before = self.failure(key)
+        if before is not None and failure.attempt and before.attempt == failure.attempt:
+            return before  # its death was written down already, by who swept it: this is a zombie that noticed
         if before is not None and failure.submission and before.submission == failure.submission:
             failure = replace(failure, tries=before.tries + 1)
         text = json.dumps(asdict(failure), indent=1)
@@ -246,17 +256,17 @@ class Store:
 
         Returns these deaths; for `manner` and `for_memory` see `failure_of_death`.
         """
-        deaths = []
+        deaths: dict[UnitKey, Failure] = {}
         for folder in self.abandoned_attempts(here, stale_after_s):
-            for left in scratch.glob(f"{SCRATCH_PREFIX}{folder.name}-*") if scratch is not None else ():
+            for left in scratch.glob(f"{scratch_prefix()}{folder.name}-*") if scratch is not None else ():
                 shutil.rmtree(left, ignore_errors=True)
             owner, claimed = read_owner(folder), claim_dead(folder)
             if claimed is None:
                 continue
             if owner is not None and owner.errand.key is not None and not self.is_fresh(owner.errand.key):
-                deaths.append(self.record_failure(failure_of_death(owner, manner=manner, for_memory=for_memory)))
+                deaths[owner.errand.key] = failure_of_death(owner, here or Place(), manner=manner, for_memory=for_memory)
             shutil.rmtree(claimed, ignore_errors=True)
-        return deaths
+        return [self.record_failure(death) for death in deaths.values()]  # one per unit, however often a pool tried it
 
     def owners(self) -> list[Owner]:
         """Who is at work on which unit, living or not."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from smlmbatch.errors import ConfigError, Interrupted
+from smlmbatch.errors import ConfigError, Interrupted, SmlmbatchError
 from smlmbatch.hpc import child
-from smlmbatch.hpc.child import WorkerDied, map_in_child
+from smlmbatch.hpc.child import WorkerDied, map_in_children
 
 
 def act(item):
@@ -27,7 +27,7 @@ def act(item):
 
 
 def test_one_process_and_not_this_one():
-    found = list(map_in_child(act, [1, 2, 3]))
+    found = list(map_in_children(act, [1, 2, 3]))
     assert [(item, result[0]) for item, result in found] == [(1, 1), (2, 2), (3, 3)]
     (pid,) = {result[1] for _, result in found}
     assert pid != os.getpid()
@@ -37,7 +37,7 @@ def test_one_process_and_not_this_one():
 
 @pytest.mark.parametrize(("how", "word"), [("kill", "killed by SIGKILL"), ("crash", "crashed (SIGSEGV)"), ("exit", "exit code 7")])
 def test_a_death_costs_its_own_item_only(how, word):
-    found = dict(map_in_child(act, [1, how, 2]))
+    found = dict(map_in_children(act, [1, how, 2]))
     assert word in str(found[how])
     assert isinstance(found[how], WorkerDied)
     assert found[1][0] == 1
@@ -47,20 +47,49 @@ def test_a_death_costs_its_own_item_only(how, word):
 def test_the_kernel_says_that_it_was_for_memory(monkeypatch):
     counts = iter([0, 3, 3])
     monkeypatch.setattr(child, "oom_kills", lambda: next(counts))
-    found = dict(map_in_child(act, ["kill", 1]))
+    found = dict(map_in_children(act, ["kill", 1]))
     assert found["kill"].for_memory
+
+
+def wait_a_little(x):
+    time.sleep(0.02 * (x % 3))
+    if x == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x * x, os.getpid()
+
+
+@pytest.mark.parametrize("workers", [2, 5, 40])
+def test_several_at_once(workers):
+    found = dict(map_in_children(wait_a_little, range(20), workers=workers))
+    assert isinstance(found.pop(3), WorkerDied)
+    assert {x: result[0] for x, result in found.items()} == {x: x * x for x in range(20) if x != 3}
+    assert 2 <= len({result[1] for result in found.values()}) <= workers + 1  # one more for the dead one's place
+
+
+class Awkward(Exception):
+    def __init__(self, one, two):
+        super().__init__(one)
+
+
+def awkward(_):
+    raise Awkward(1, 2)
+
+
+def test_an_error_that_does_not_pickle_comes_as_its_text():
+    with pytest.raises(SmlmbatchError, match="Awkward: 1"):
+        list(map_in_children(awkward, [1]))
 
 
 def test_errors_come_through():
     with pytest.raises(ConfigError, match="no"):
-        list(map_in_child(act, [1, "raise"]))
+        list(map_in_children(act, [1, "raise"]))
 
 
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 from smlmbatch.errors import Interrupted
-from smlmbatch.hpc.child import map_in_child
+from smlmbatch.hpc.child import map_in_children
 
 def stop(number, frame):
     raise Interrupted("parent")
@@ -76,7 +105,7 @@ def work(folder):
 signal.signal(signal.SIGTERM, stop)
 signal.signal(signal.SIGUSR1, stop)
 try:
-    list(map_in_child(work, [sys.argv[1]]))
+    list(map_in_children(work, [sys.argv[1]]))
 except Interrupted:
     sys.exit(75)
 """
@@ -123,4 +152,4 @@ def test_interrupted_in_the_child_ends_the_parent():
         raise Interrupted("stop")
 
     with pytest.raises(Interrupted):
-        list(map_in_child(interrupted, [1]))
+        list(map_in_children(interrupted, [1]))

@@ -56,12 +56,16 @@ def test_fit_goes_through_its_points():
 
 def test_records_are_read_back_and_rubbish_passed_over(tmp_path):
     wanted = [record("ingest"), record("tile", field="g")]
-    with UnitLog(tmp_path) as log:
-        for each in wanted:
-            log.write({name: getattr(each, name) for name in UnitRecord.__slots__})
-        log.write({"failure": {"field": "f"}, "trace": ""})
+    log = UnitLog(tmp_path)
+    log.write(*({name: getattr(each, name) for name in UnitRecord.__slots__} for each in wanted))
+    log.write({"failure": {"field": "f"}, "trace": ""})
+    log.write()
     (file,) = tmp_path.iterdir()
     with file.open("a") as opened:
-        opened.write('{"stage": "ingest"}\n["stage"]\n"stage"\n{"field": [1], "stage": "tile"}\n{"torn": \n' + json.dumps({"stage": "tile", "field": "h", "of tomorrow": 1}) + "\n")
+        opened.write(
+            '{"stage": "ingest"}\n["stage"]\n"stage"\n{"field": [1], "stage": "tile"}\n{"torn": \n'
+            + json.dumps({"stage": "tile", "field": "h", "of tomorrow": 1})
+            + "\n"
+        )
     assert list(read_records(tmp_path)) == [*wanted, UnitRecord(stage="tile", field="h")]
     assert list(read_records(tmp_path / "nowhere")) == []

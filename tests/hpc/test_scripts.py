@@ -310,13 +310,13 @@ def test_missing_container_runtime_is_told(host, output):
 
 
 def test_nightly_submits_what_is_new_and_nothing_else(host, output, tmp_path):
-    folder = write_submission(output, plan_submission(Site(), loads()))
-    host.say("answer", "")
-    host.program("smlmbatch", 'cat "$FAKE/answer"\n')
+    host.program("smlmbatch", "")
     nightly = [ROOT / "jobs" / "nightly.sh", tmp_path / "archive", output, tmp_path / "site.toml"]
     assert host.run(*nightly).stderr == ""
     assert host.calls("sbatch") == []
-    host.say("answer", f"{folder / 'submit.sh'}\n")
+    write_submission(output, plan_submission(Site(), loads()))  # as tonight's `submit` would have
+    host.run(*nightly)
+    assert len(host.calls("sbatch")) == 4
     host.run(*nightly)
     assert len(host.calls("sbatch")) == 4
     wanted = [
@@ -329,8 +329,21 @@ def test_nightly_submits_what_is_new_and_nothing_else(host, output, tmp_path):
         "--settled-minutes",
         "30",
     ]
-    assert host.calls("smlmbatch") == [wanted, wanted]
+    assert host.calls("smlmbatch") == [wanted] * 3
     assert not [path for path in output.iterdir() if path.name not in ("jobs", "logs", ".nightly.lock")]
+
+
+def test_the_next_night_submits_what_this_one_could_not(host, output, tmp_path):
+    """SLURM was down, or refused in the middle of a chain: the folders are planned, and must not be forgotten."""
+    host.program("smlmbatch", "")
+    nightly = [ROOT / "jobs" / "nightly.sh", tmp_path / "archive", output, tmp_path / "site.toml"]
+    write_submission(output, plan_submission(Site(), loads()))
+    host.say("refuse", "smlm-measure")
+    host.run(*nightly, expect=1)
+    refused = len(host.calls("sbatch"))
+    (host.folder / "refuse").unlink()
+    host.run(*nightly)
+    assert len(host.calls("sbatch")) == refused + 4
 
 
 def test_two_nights_do_not_overlap(host, output, tmp_path):

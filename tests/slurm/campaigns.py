@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from smlmbatch.hpc.records import read_records
@@ -21,7 +22,9 @@ def write_profile(path, *, environment=sys.prefix, stage=None, **slurm):
     """A site profile with these keys of [slurm], and `stage` as {stage: {key: value}}."""
     tables = {"software": {"environment": str(environment)}, "slurm": slurm}
     tables |= {f"stage.{name}": keys for name, keys in (stage or {}).items()}
-    lines = [line for name, keys in tables.items() for line in (f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items()))]
+    lines = [
+        line for name, keys in tables.items() for line in (f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items()))
+    ]
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -50,7 +53,10 @@ class Campaign:
 
     def tasks(self):
         jobs = self.slurm.jobs()
-        return {stage: sorted((job for job in jobs if job.array_id == number), key=lambda job: job.task) for stage, number in self.arrays.items()}
+        return {
+            stage: sorted((job for job in jobs if job.array_id == number), key=lambda job: job.task)
+            for stage, number in self.arrays.items()
+        }
 
     def cancel(self, *, timeout_s=60):
         self.slurm.run("scancel", *map(str, self.arrays.values()))
@@ -63,12 +69,17 @@ class Campaign:
 
     def records(self, submission=""):
         """Records of units in the order of their begin; `submission` = the number of one, such as "0002"."""
-        found = [record for record in read_records(self.output / "logs") if record.submission.endswith(submission)]
+        found = [record for record in read_records(self.output / "logs") if f"/{submission}" in record.submission]
         return sorted(found, key=lambda record: record.started)
 
     def made(self, submission=""):
         """(field, stage) → how often it was made and given its name."""
         return Counter((record.field, record.stage) for record in self.records(submission) if record.published)
+
+    def logged_failures(self):
+        """Failures that processes told of themselves, whatever became of the unit later."""
+        lines = (line for path in (self.output / "logs").glob("units-*.jsonl") for line in path.read_text().splitlines())
+        return [entry["failure"] for entry in map(json.loads, lines) if "failure" in entry]
 
     def published(self, stage="*"):
         """Published units: path → inode, which no file has that was made anew."""
@@ -98,22 +109,27 @@ def endings(tasks):
     return Counter((job.state, job.exit_code) for job in tasks)
 
 
-def workers_on(slurm, node):
-    """The node's processes that compute: what its step daemons run with Python."""
-    found = guard.descendants(slurm.step_daemons(node))
-    return [pid for pid in found if os.path.basename(guard_exe(pid)).startswith("python")]
+def process_of(record):
+    """host-pid of who made a unit."""
+    return record.attempt.rsplit("-", 1)[0]
 
 
-def guard_exe(pid):
-    try:
-        return os.readlink(f"/proc/{pid}/exe")
-    except OSError:
-        return ""
+def processes_of(job):
+    """All processes of one job or array task, wherever it runs: they carry its id in their environment. Parents first."""
+    mark = b"SLURM_JOB_ID=%d" % job.job_id
+    return [pid for pid in sorted(guard.all_pids()) if mark in _environ(pid)]
+
+
+def _environ(pid):
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return []
 
 
 def send(pids, number):
     for pid in pids:
-        os.kill(pid, number)
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def freeze(pids):

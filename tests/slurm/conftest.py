@@ -32,7 +32,7 @@ def healed_slurm(slurm):
 
 @dataclass(frozen=True)
 class Inputs:
-    """Simulated inputs. Small fields take 0.1 s a stage; `heavy` and `long` fields take 2 to 5 s to measure with `config`."""
+    """Simulated inputs. Fields of `small` and `forty` take 0.1 s a stage; those of `heavy` and `long` 2 to 3 s to measure with `config`."""
 
     small: Path
     forty: Path
@@ -46,9 +46,9 @@ def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     heavy = ("--cell-um", "7", "--conditions", "csr")
     smlmbatch("simulate", folder / "small", "--replicates", "4", "--cell-um", "7", "--density", "40")
-    smlmbatch("simulate", folder / "forty", "--replicates", "5", "--fields", "4", "--cell-um", "7", "--density", "40")
-    smlmbatch("simulate", folder / "heavy", "--replicates", "3", "--density", "2200", *heavy)
-    smlmbatch("simulate", folder / "long", "--replicates", "5", "--density", "3000", *heavy)
+    smlmbatch("simulate", folder / "forty", "--replicates", "5", "--fields", "4", "--cell-um", "7", "--density", "700")
+    smlmbatch("simulate", folder / "heavy", "--replicates", "3", "--density", "1800", *heavy)
+    smlmbatch("simulate", folder / "long", "--replicates", "10", "--density", "2200", *heavy)
     # Ripley's K of all pairs of a region: seconds of honest work on little data.
     config = folder / "config.toml"
     config.write_text("[tile]\nmin_coverage = 0.4\n[measure]\nripley_max_locs = 1000000\nripley_max_nm = 2900.0\n")

@@ -166,7 +166,7 @@ def test_nothing_stays_behind_when_the_tests_are_stopped(slurm, tmp_path, number
     assert len(found) >= 5, "munged, slurmctld, slurmd, two step daemons and their processes"
 
     tests.send_signal(number)
-    tests.communicate(timeout=60)
+    tests.communicate(timeout=180)
     wait_until(lambda: str(tmp_path / "c") not in guard.HOSTS.read_text(), timeout_s=30, what=lambda: "names stay in /etc/hosts")
     assert not [pid for pid in guard.all_pids() if guard.belongs_to(pid, tmp_path / "c")]
     wait_until(lambda: not [pid for pid in sleeper if is_alive(pid)], timeout_s=10, what=lambda: f"{sleeper} live on")
@@ -214,6 +214,6 @@ def test_a_cluster_that_cannot_start_says_why(tmp_path, monkeypatch):
     if reason := missing():
         pytest.skip(reason)
     monkeypatch.setattr("tests.slurm.cluster.settings", lambda *_, **__: ["NoSuchSetting=1"])
-    with pytest.raises(AssertionError, match="slurmctld ended at once"), Cluster(tmp_path / "c", nodes=1):
+    with pytest.raises(AssertionError, match=r"(slurmctld|node1) ended at once"), Cluster(tmp_path / "c", nodes=1):
         pass
     assert not [pid for pid in guard.all_pids() if guard.belongs_to(pid, tmp_path / "c")]

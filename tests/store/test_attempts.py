@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 
 from smlmbatch.hpc.place import Place
 from smlmbatch.store import attempts
-from smlmbatch.store.attempts import Errand, UnitKey, is_dead, read_owner
+from smlmbatch.store.attempts import Errand, UnitKey, is_dead, read_owner, scratch_prefix, sweep_scratch
 from smlmbatch.store.units import Failure, Store, failure_of_death
 
 KEY = UnitKey("field-1", "measure", "ab" * 32)
@@ -131,6 +132,18 @@ def test_the_second_death_in_one_submission_is_the_last(tmp_path):
     assert not death.given_up("out/jobs/0002")  # the next one tries again
 
 
+def test_a_swept_zombie_that_fails_is_one_death(tmp_path):
+    """Declared dead by another node, it goes on, can't publish, and wants to record that: the unit died once, not twice."""
+    store = Store(tmp_path)
+    with store.attempt(replace(ERRAND, place=Place(job="7"))) as attempt:
+        owner = attempt.folder / "owner.json"
+        owner.write_text(json.dumps(json.loads(owner.read_text()) | {"space": "another node"}))
+        (death,) = store.sweep(Place(job="7", restart=1))
+        own = Failure(KEY.field, KEY.stage, KEY.fingerprint, "resource", "a", "swept", "w", "m", attempt.name, submission="out/jobs/0001")
+        assert store.record_failure(own) == death
+    assert store.failure(KEY).tries == 1
+
+
 def test_a_death_after_publishing_is_none(tmp_path):
     """The unit was published by somebody else meanwhile."""
     store = killed(tmp_path)
@@ -144,11 +157,52 @@ def test_scratch_of_the_dead_is_removed_and_no_other(tmp_path):
     store = killed(tmp_path / "store")
     (folder,) = store.attempts.iterdir()
     scratch = tmp_path / "scratch"
-    mine, other = scratch / f"smlmbatch-{folder.name}-x1", scratch / "smlmbatch-node2-17-abcd-x1"
+    mine, other = scratch / f"{scratch_prefix()}{folder.name}-x1", scratch / "smlmbatch-0123abcd-node2-17-abcd-x1"
     for path in (mine, other):
         path.mkdir(parents=True)
     store.sweep(scratch=scratch)
     assert list(scratch.iterdir()) == [other]
+
+
+def test_scratch_outlives_its_attempt_no_longer_than_its_process(tmp_path):
+    """Somebody on another node swept the attempt; the spill files on this node's own disk are still there."""
+    store = killed(tmp_path / "store")
+    (dead,) = store.attempts.iterdir()
+    scratch = tmp_path / "scratch"
+    with store.attempt(ERRAND) as living:
+        for attempt in (dead, living.folder):
+            (scratch / f"{scratch_prefix()}{attempt.name}-x1").mkdir(parents=True)
+        shutil.rmtree(dead)
+        sweep_scratch(scratch)
+        assert [path.name for path in scratch.iterdir()] == [f"{scratch_prefix()}{living.name}-x1"]
+
+
+def test_other_peoples_processes_are_judged_by_their_heartbeat(tmp_path, monkeypatch):
+    """/proc may hide them, so that no process of that number is no proof."""
+    store = killed(tmp_path)
+    (folder,) = store.attempts.iterdir()
+    assert is_dead(folder, Place())
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    assert not is_dead(folder, Place())
+
+
+def test_a_job_that_vanished_is_not_the_units_fault_at_once(tmp_path):
+    """A node lost under a unit is no sign of a hungry unit: no smaller blocks, and more tries."""
+    for restart in range(4):
+        store = Store(tmp_path)
+        sign(store.attempts / f"r{restart}", job="7", restart=restart)
+        (death,) = store.sweep(Place(job="7", restart=restart + 1))
+        assert (death.lost, death.starved, death.tries) == (True, False, restart + 1)
+        assert death.given_up("out/jobs/0001") is (restart == 3)
+
+
+def test_several_deaths_of_one_unit_found_together_are_one_try(tmp_path):
+    """A Dask cluster tries a unit again by itself, in the same manner."""
+    store = Store(tmp_path)
+    for number in range(3):
+        sign(store.attempts / f"w{number}", job="7", restart=0)
+    (death,) = store.sweep(Place(job="7", restart=1))
+    assert death.tries == 1
 
 
 @pytest.mark.parametrize(
@@ -163,12 +217,12 @@ def test_scratch_of_the_dead_is_removed_and_no_other(tmp_path):
 def test_what_is_said_of_a_death(tmp_path, resident, limit, for_memory, word):
     folder = sign(tmp_path / "attempts" / "there", limit_mib=limit, host="vm")
     (folder / "resident").write_text(resident)
-    assert failure_of_death(read_owner(folder), manner="crashed", for_memory=for_memory).finding == word
+    assert failure_of_death(read_owner(folder), Place(), manner="crashed", for_memory=for_memory).finding == word
 
 
 def test_failures_of_another_kind_count_too(tmp_path):
     store = Store(tmp_path)
     failure = Failure("field-1", "measure", KEY.fingerprint, "resource", "a", "disk full", "w", "m", "x", submission="s")
     assert store.record_failure(failure).tries == 1
-    assert store.record_failure(failure).tries == 2
-    assert store.record_failure(replace(failure, submission="t")).tries == 1
+    assert store.record_failure(replace(failure, attempt="y")).tries == 2
+    assert store.record_failure(replace(failure, attempt="z", submission="t")).tries == 1
