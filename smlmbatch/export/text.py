@@ -57,6 +57,7 @@ THUNDERSTORM: Final = tuple(
         ("channel", "channel"),
     )
 )
+_TWO_SIGMAS: Final = (_column('"sigma1 [nm]"', "psf_nm"), _column('"sigma2 [nm]"', "psf_nm"))
 SMAP: Final = tuple(
     _column(header, quantity)
     for header, quantity in (
@@ -83,8 +84,14 @@ def write_own_csv(path: Path, field: StoredField) -> None:
 
 
 def write_thunderstorm(path: Path, field: StoredField) -> None:
-    """ThunderSTORM's results table: no groups, the channel only where there are several."""
-    _write(path, _without_lone_channel(THUNDERSTORM, field), field, field.pieces_in_source_order())
+    """ThunderSTORM's results table: no groups, the channel only where there are several.
+
+    With a z, the width stands there twice, as `sigma1` and `sigma2`: ThunderSTORM has no `sigma` in 3D, and Picasso refuses it.
+    """
+    layout = _without_lone_channel(THUNDERSTORM, field)
+    if "z_nm" in field.names:
+        layout = [each for column in layout for each in (_TWO_SIGMAS if column.quantity == "psf_nm" else (column,))]
+    _write(path, layout, field, field.pieces_in_source_order())
 
 
 def write_smap_csv(path: Path, field: StoredField) -> None:

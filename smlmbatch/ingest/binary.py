@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import h5py
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from smlmbatch.errors import InputError
@@ -24,8 +23,8 @@ from smlmbatch.ingest.text_columns import HeadSays, filters_of, form_of, resolve
 
 PIECE_ROWS = 1 << 16
 _PICASSO_OFFSET_PX = 0.5  # Picasso counts from the first pixel's centre, every other format from its corner
-_YAML_BYTES = 16 << 20
 _HDF5_RATIO: Final = 1100  # deflate reaches 1032 on a constant column, which is no fault; more was never written
+_MOST_NUMBERS: Final = 1024  # in an attribute
 AVERAGED: Final = "molecules averaged over many frames: the mean frames are left out"
 _CACHE_BYTES = 4 << 20
 HDF5_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # h5py tells of a damaged file in any of these
@@ -66,6 +65,18 @@ def stored(path: Path, file: h5py.File, name: str) -> Any:
         n_bytes, packed = item.size * item.dtype.itemsize, item.id.get_storage_size()
         refuse_bomb(path, f"/{name}", packed_bytes=packed, unpacked_bytes=n_bytes, ratio=_HDF5_RATIO)
     return item
+
+
+def attribute(item: Any, name: str) -> Any:
+    """The value of an attribute that is a word, a number or a few; None for anything else.
+
+    In damaged files the library takes other types for lists of any length, and dies of what it then reads.
+    """
+    if name not in item.attrs:
+        return None
+    found = item.attrs.get_id(name)
+    is_plain = found.get_type().get_class() in (h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM)
+    return item.attrs[name] if is_plain and math.prod(found.shape or ()) <= _MOST_NUMBERS else None
 
 
 def _kept_elsewhere(path: Path, name: str, what: str) -> InputError:
@@ -112,7 +123,9 @@ def open_picasso(path: Path, overrides: Overrides) -> Source:
             raise InputError(path, finding, "a whole HDF5 file", "copy or export it again")
         names = [name for name in locs.dtype.names if locs.dtype[name].kind in "fiub"]
         averaged = _is_molecule_map(locs)
-    pixel_nm = overrides.pixel_size_nm or _picasso_pixel_nm(path)
+    from smlmbatch.ingest.picasso_info import picasso_pixel_nm  # which stands on this file
+
+    pixel_nm = overrides.pixel_size_nm or picasso_pixel_nm(path)
     names = [name for name in names if not (averaged and name == "frame")]
     resolved = resolve_fixed(path, PICASSO, names, pixel_size_nm=pixel_nm, offset_px=_PICASSO_OFFSET_PX, frame_base=0)
     notes = (AVERAGED,) if averaged else ()
@@ -142,27 +155,6 @@ def _table_blocks(path: Path, table: str, resolved: Resolved) -> Iterator[RawBlo
         for start, stop in row_pieces(locs.shape[0], locs.chunks[0] if locs.chunks else 1):
             records = locs[start:stop]
             yield RawBlock(n_records=stop - start, columns={name: records[name] for name in names})
-
-
-def _picasso_pixel_nm(path: Path) -> float:
-    """`Pixelsize` of the YAML file beside the data, the last document that has one."""
-    sidecar = path.with_suffix(".yaml")
-    mend = "give the camera's pixel size, e.g. pixel_size_nm = 117, in the sample sheet or the configuration"
-    try:
-        with sidecar.open("rb") as file:
-            documents = list(yaml.safe_load_all(file.read(_YAML_BYTES)))
-    except FileNotFoundError as error:
-        finding = f"Picasso's coordinates are in camera pixels and {sidecar.name} isn't there"
-        raise InputError(path, finding, "the YAML file beside the data, or a pixel size", f"put it beside the data, or {mend}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(path, f"{sidecar.name} is not YAML", "the YAML file as Picasso wrote it", mend) from error
-    sizes = [document["Pixelsize"] for document in documents if isinstance(document, dict) and document.get("Pixelsize") is not None]
-    if not sizes:
-        raise InputError(path, f"{sidecar.name} has no Pixelsize", "the camera's pixel size in nm", mend)
-    size = sizes[-1]
-    if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size < math.inf:
-        raise InputError(path, f"{sidecar.name} gives Pixelsize: {size!r}", "a length in nm", mend)
-    return float(size)
 
 
 # ---- a table of one's own in HDF5
@@ -224,7 +216,7 @@ def open_smap(path: Path, overrides: Overrides) -> Source:
 
 def _smap_size(item: object) -> int | None:
     """Entries of a MATLAB vector; None for what is none. An empty array is stored as its size, marked MATLAB_empty."""
-    if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in "fiub" or item.attrs.get("MATLAB_empty", 0):
+    if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in "fiub" or attribute(item, "MATLAB_empty"):
         return None
     return max(item.shape) if item.ndim == 2 and 1 in item.shape else None
 

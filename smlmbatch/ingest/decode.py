@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from smlmbatch.errors import InputError
-from smlmbatch.ingest.binary import opened_hdf5, row_pieces, stored
+from smlmbatch.ingest.binary import attribute, opened_hdf5, row_pieces, stored
 from smlmbatch.ingest.columns import Overrides, Resolved, Use
 from smlmbatch.ingest.heaps import refuse_endless_heaps
 from smlmbatch.ingest.source import RawBlock, Source
@@ -41,7 +41,7 @@ def open_decode(path: Path, overrides: Overrides) -> Source:
     with opened_hdf5(path) as file:
         shapes = {name: _shape(stored(path, file, f"data/{name}")) for name in ("xyz", "xyz_sig", "xyz_cr", *dict(_PLAIN))}
         meta = stored(path, file, "meta")
-        told = dict(meta.attrs) if meta is not None else {}
+        told = {name: attribute(meta, name) for name in ("xy_unit", "px_size")} if meta is not None else {}
     if shapes["xyz"] is None or shapes["xyz"][1:] != (3,):
         raise InputError(path, f"no table /data/xyz of three columns (shape {shapes['xyz']})", "a DECODE file", "save it again in DECODE")
     n = shapes["xyz"][0]
@@ -85,7 +85,7 @@ def _pixel_sizes(told: dict[str, Any], overrides: Overrides) -> tuple[float, ...
     """Sides of a pixel along x and y in nm, () if unknown. The user's word wins over the file's."""
     if overrides.pixel_size_nm > 0:
         return (overrides.pixel_size_nm,) * 2
-    sizes = np.asarray(told.get("px_size", ()))
+    sizes = np.asarray(told.get("px_size"))
     if sizes.shape != (2,) or sizes.dtype.kind not in "fiu" or not all(0 < size < math.inf for size in sizes):
         return ()
     return float(sizes[0]), float(sizes[1])

@@ -132,11 +132,12 @@ def text_of(stored, tmp_path, format_name, quantities):
 
 def test_thunderstorm_quotes_its_header_and_counts_from_1(stored, tmp_path):
     lines = text_of(stored, tmp_path, "thunderstorm", DEEP)
-    assert lines[0].startswith('"id","frame","x [nm]","y [nm]","z [nm]","sigma [nm]","intensity [photon]","offset [photon]",')
+    assert lines[0].startswith('"id","frame","x [nm]","y [nm]","z [nm]","sigma1 [nm]","sigma2 [nm]","intensity [photon]",')
     assert lines[0].endswith('"uncertainty_xy [nm]","uncertainty_z [nm]"')
     cells = [line.split(",") for line in lines[1:]]
+    assert all(row[5] == row[6] for row in cells)  # in 3D, ThunderSTORM has two widths
     assert [row[0] for row in cells] == ["1", "2", "3"]
-    assert all(len(row[i].partition(".")[2]) == 3 for row in cells for i in (2, 3, 4, 5, 8, 9))  # lengths
+    assert all(len(row[i].partition(".")[2]) == 3 for row in cells for i in (2, 3, 4, 5, 6, 9, 10))  # lengths
 
 
 def test_smap_names_its_columns(stored, tmp_path):

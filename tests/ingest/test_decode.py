@@ -100,5 +100,16 @@ def test_a_broken_record_in_the_middle(decode):
     assert found.tally.dropped["coordinate not finite"] == 1
 
 
+def test_a_word_that_became_a_list(decode):
+    """A damaged type makes the library take a word for a list of any length, and read anywhere in memory."""
+    path = decode()
+    raw = bytearray(path.read_bytes())
+    at = raw.index(b"\x19\x01\x01\x00", raw.index(b"xy_unit\x00"))  # class and kind of the attribute's type
+    raw[at + 1] = 5
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match="unit None"):
+        read(path)
+
+
 def test_random_damage(decode):
     assert damage_is_told(decode(), np.random.default_rng(1)) > 5
