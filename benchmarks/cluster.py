@@ -24,17 +24,25 @@ def cost_of(*arguments: object) -> tuple[float, float, float]:
     return time.perf_counter() - start, cpu_s, peak_mib
 
 
-def measure_parts(folder: Path, parts: int = 40) -> dict[str, Any]:
-    """CPU of 40 fields of about 10^5 locs in 40 parts against 1 part, beyond Python's own start."""
-    smlmbatch("simulate", folder / "parts", "--replicates", parts // 2, "--cell-um", 18, "--density", 400)
+def measure_parts(folder: Path, parts: int = 40, *, cell_um: int, density: int) -> dict[str, Any]:
+    """CPU of as many simulated fields as parts, one a part, against all in 1 part, beyond Python's own start."""
+    smlmbatch("simulate", folder / "parts", "--replicates", parts // 2, "--cell-um", cell_um, "--density", density)
     start_s = statistics.median(_cpu_of_start() for _ in range(5))
     cpu = {}
     for n in (1, parts):
         output = folder / f"parts-out{n}"
         smlmbatch("plan", folder / "parts" / "input", output)
         cpu[n] = sum(cost_of("run", folder / "parts" / "input", output, "--part", f"{i}/{n}")[1] - start_s for i in range(1, n + 1))
+    locs = statistics.mean(record.locs for record in read_records(output / "logs") if record.stage == "ingest")
     shutil.rmtree(folder / "parts")
-    return {"parts": parts, "start_s": start_s, "one_cpu_s": cpu[1], "many_cpu_s": cpu[parts], "ratio": cpu[parts] / cpu[1]}
+    return {
+        "parts": parts,
+        "locs": round(locs),
+        "start_s": start_s,
+        "one_cpu_s": cpu[1],
+        "many_cpu_s": cpu[parts],
+        "ratio": cpu[parts] / cpu[1],
+    }
 
 
 _WATCH = """

@@ -152,7 +152,8 @@ def test_nothing_stays_behind_when_the_tests_are_stopped(slurm, tmp_path, number
     """Beside the session's own cluster, so that this also shows that two don't meet."""
     root = Path(__file__).parents[2]
     program = (
-        "import time\nfrom pathlib import Path\nfrom tests.slurm.cluster import Cluster\n"
+        "import signal, time\nfrom pathlib import Path\nfrom tests.slurm.cluster import Cluster\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests started in the background ignore it, and hand that on
         f"with Cluster(Path({str(tmp_path / 'c')!r}), nodes=1) as cluster:\n"
         f"    cluster.sbatch('--output=/dev/null', '--wrap', 'srun env -i sleep 300')\n"
         "    cluster.wait_for(lambda jobs: jobs[0].state == 'RUNNING', timeout_s=30)\n"
