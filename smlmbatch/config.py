@@ -25,7 +25,7 @@ class IngestConfig:
     tile_nm: float = 1000.0  # side of the store's spatial index
     format: str = ""  # name of a reader, "" = recognise by content
     map: str = ""  # quantity=column pairs, e.g. "x=X,y=Y,unit=um"
-    pixel_size_nm: float = 0.0  # 0 = take it from the file; never guessed
+    pixel_size_nm: float = 0.0  # where the file doesn't say it (a sample sheet's wins over the file's); never guessed
     unit: str = ""  # nm, um, mm, m or px: what x and y are in where the file doesn't say it; "" = such a file is refused
     frame_base: int = -1  # number of the first frame, 0 or 1; -1 = as the format counts
 

@@ -123,9 +123,9 @@ def open_picasso(path: Path, overrides: Overrides) -> Source:
             raise InputError(path, finding, "a whole HDF5 file", "copy or export it again")
         names = [name for name in locs.dtype.names if locs.dtype[name].kind in "fiub"]
         averaged = _is_molecule_map(locs)
-    from smlmbatch.ingest.picasso_info import picasso_pixel_nm  # which stands on this file
+    from smlmbatch.ingest.picasso_info import pixel_nm_of  # which stands on this file
 
-    pixel_nm = overrides.pixel_size_nm or picasso_pixel_nm(path)
+    pixel_nm = pixel_nm_of(path, overrides)
     names = [name for name in names if not (averaged and name == "frame")]
     resolved = resolve_fixed(path, PICASSO, names, pixel_size_nm=pixel_nm, offset_px=_PICASSO_OFFSET_PX, frame_base=0)
     notes = (AVERAGED,) if averaged else ()

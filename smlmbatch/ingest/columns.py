@@ -52,6 +52,7 @@ class Overrides:
     Attributes
     ----------
     map_wins : the map was given for this very file; a map for all files is for those that no other reader takes
+    pixel_for_all : the pixel size was given for all files, not for this very one
     unit : what x and y are in where the file doesn't say it; "" = nothing said
     frame_base : number of the first frame; -1 = as the format counts
     """
@@ -60,8 +61,13 @@ class Overrides:
     map: str = ""
     map_wins: bool = False
     pixel_size_nm: float = 0.0
+    pixel_for_all: bool = False
     unit: str = ""
     frame_base: int = -1
+
+    def pixel_before(self, files_own: bool) -> bool:
+        """Whether the user's pixel size counts: for this very file always, one for all files where the file says none."""
+        return self.pixel_size_nm > 0 and not (self.pixel_for_all and files_own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +88,7 @@ def overrides_of(field: Field, config: IngestConfig) -> Overrides:
         map=field.map or config.map,
         map_wins=bool(field.map),
         pixel_size_nm=field.pixel_size_nm or config.pixel_size_nm,
+        pixel_for_all=not field.pixel_size_nm,
         unit=field.unit or config.unit,
         frame_base=field.frame_base if field.frame_base >= 0 else config.frame_base,
     )

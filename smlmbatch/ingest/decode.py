@@ -82,13 +82,12 @@ def _resolved(path: Path, present: set[str], told: dict[str, Any], overrides: Ov
 
 
 def _pixel_sizes(told: dict[str, Any], overrides: Overrides) -> tuple[float, ...]:
-    """Sides of a pixel along x and y in nm, () if unknown. The user's word wins over the file's."""
-    if overrides.pixel_size_nm > 0:
-        return (overrides.pixel_size_nm,) * 2
+    """Sides of a pixel along x and y in nm, () if unknown."""
     sizes = np.asarray(told.get("px_size"))
-    if sizes.shape != (2,) or sizes.dtype.kind not in "fiu" or not all(0 < size < math.inf for size in sizes):
-        return ()
-    return float(sizes[0]), float(sizes[1])
+    known = sizes.shape == (2,) and sizes.dtype.kind in "fiu" and all(0 < size < math.inf for size in sizes)
+    if overrides.pixel_before(known):
+        return (overrides.pixel_size_nm,) * 2
+    return (float(sizes[0]), float(sizes[1])) if known else ()
 
 
 def _blocks(path: Path, resolved: Resolved) -> Iterator[RawBlock]:

@@ -19,6 +19,7 @@ import yaml
 
 from smlmbatch.errors import InputError
 from smlmbatch.ingest.binary import opened_hdf5, stored
+from smlmbatch.ingest.columns import Overrides
 from smlmbatch.ingest.heaps import refuse_endless_heaps
 
 _WHOLE_BYTES: Final = 128 << 10
@@ -29,6 +30,24 @@ _TELLING: Final = re.compile(rb"^(?:---|Pixelsize *:).*$", re.MULTILINE)
 _YAML_DAMAGE: Final = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError)
 _MEND: Final = "give the camera's pixel size, e.g. pixel_size_nm = 117, in the sample sheet or the configuration"
 _WANT: Final = "the YAML file as Picasso wrote it"
+
+
+def pixel_nm_of(path: Path, overrides: Overrides) -> float:
+    """The pixel size the user gives for this very file, else the file's own, else the one given for all files.
+
+    Raises
+    ------
+    InputError
+        none of them
+    """
+    if overrides.pixel_before(files_own=True):
+        return overrides.pixel_size_nm
+    try:
+        return picasso_pixel_nm(path)
+    except InputError:
+        if not overrides.pixel_before(files_own=False):
+            raise
+        return overrides.pixel_size_nm
 
 
 def picasso_pixel_nm(path: Path) -> float:

@@ -86,7 +86,7 @@ def resolve_text(path: Path, form: TextFormat, names: Sequence[str], *, says: He
     """
     by_name = _by_name(form, names)
     unit = _lateral_unit(path, form, by_name, names, says=says, overrides=overrides)
-    pixels = (overrides.pixel_size_nm,) * 2 if overrides.pixel_size_nm else says.pixels_nm or (0.0, 0.0)
+    pixels = (overrides.pixel_size_nm,) * 2 if overrides.pixel_before(bool(says.pixels_nm)) else says.pixels_nm or (0.0, 0.0)
     uses, seen = [], set()
     for rule in form.rules:
         columns = first_alternative(path, rule, by_name)
@@ -108,7 +108,7 @@ def resolve_text(path: Path, form: TextFormat, names: Sequence[str], *, says: He
 
 def notes_of(says: HeadSays, overrides: Overrides) -> tuple[str, ...]:
     """What the attributes have no place for: pixels that are not square."""
-    if overrides.pixel_size_nm or len(set(says.pixels_nm)) < 2:
+    if overrides.pixel_before(bool(says.pixels_nm)) or len(set(says.pixels_nm)) < 2:
         return ()
     return (f"camera pixels are {says.pixels_nm[0]:g} nm wide and {says.pixels_nm[1]:g} nm high",)
 

@@ -73,6 +73,10 @@ def test_picasso_sheet_wins_over_the_sidecar(ingest, picasso):
     assert ingest(picasso(locs()), pixel_size_nm=100).attrs["pixel_size_nm"] == 100
 
 
+def test_a_pixel_size_for_all_files_is_for_those_that_say_none(ingest, picasso):
+    assert ingest(picasso(locs()), config={"pixel_size_nm": 100.0}).attrs["pixel_size_nm"] == 117
+
+
 def test_picasso_yaml_runs_no_code(ingest, picasso, tmp_path):
     with pytest.raises(InputError, match="is not YAML"):
         ingest(picasso(locs(), f"Pixelsize: !!python/object/apply:os.system ['touch {tmp_path}/ran']\n"))

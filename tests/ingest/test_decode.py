@@ -67,6 +67,11 @@ def test_empty_columns(decode):
     assert "precision_nm" not in read(decode(xyz_sig=empty, xyz_cr=empty)).columns
 
 
+def test_a_pixel_size_for_all_files_is_for_those_that_say_none(decode, ingest):
+    assert ingest(decode(), config={"pixel_size_nm": 100.0}).attrs["pixel_size_nm"] == 122
+    assert ingest(decode(px_size=None), config={"pixel_size_nm": 100.0}).attrs["pixel_size_nm"] == 100
+
+
 def test_the_users_pixel_size_wins(decode):
     np.testing.assert_allclose(read(decode(), pixel_size_nm=100).y_nm, (XYZ[:, 1] + 0.5) * 100, rtol=1e-6)
     assert read(decode(px_size=None), pixel_size_nm=100).source.resolved.pixel_size_nm == 100

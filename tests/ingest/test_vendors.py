@@ -182,6 +182,8 @@ def test_pixels_that_are_not_square_are_told(ingest, write):
     found = ingest(write("f.csv", sample.text()), pixel_size_nm=100)
     assert (found.attrs["warnings"], found.attrs["pixel_size_nm"]) == ({}, 100)
     np.testing.assert_allclose(found.by_row()["x_nm"], X / 127 * 100, atol=1e-3)
+    found = ingest(write("f.csv", sample.text()), config={"pixel_size_nm": 100.0})  # for all files: not for those that say theirs
+    assert found.attrs["warnings"] == {"camera pixels are 127 nm wide and 117 nm high": 1}
 
 
 @pytest.mark.parametrize("meta", ["", "# null\n", "# {broken\n", '# {"xy_unit": null, "px_size": [0, -1]}\n', "# " + "[" * 9999 + "\n"])
