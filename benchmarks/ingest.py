@@ -1,4 +1,4 @@
-"""What ingest costs: CPU time against a bare parse of the same file, peak memory, inodes.
+"""What ingest and validate cost: CPU time against a bare parse of the same file, peak memory, inodes.
 
 Every measurement runs in a process of its own; CPU time is the process's user + system time over all its threads,
 counted from after the imports. Ours does everything a field goes through: sha256 of the input, parse, sort, write with
@@ -35,7 +35,7 @@ def measure_ingest_cpu(n_rows: int = 5_000_000, *, repeats: int = 3) -> dict[str
         csv = write_csv(folder / "field.csv", n_rows)
         pairs = []
         for _ in range(repeats):
-            bare, ours = _child("bare", csv), _child("ours", csv, folder / "output", 2 << 30)
+            bare, ours = child("bare", csv), child("ours", csv, folder / "output", 2 << 30)
             pairs.append((ours["cpu_s"] / bare["cpu_s"], ours, bare))
     ratio, ours, bare = sorted(pairs, key=lambda pair: pair[0])[len(pairs) // 2]
     return {
@@ -58,7 +58,34 @@ def measure_ingest_memory(n_rows: int = 50_000_000, memory_bytes: int = 1 << 30)
     """
     with tempfile.TemporaryDirectory() as name:
         csv = write_csv(Path(name) / "field.csv", n_rows)
-        return {"n_rows": n_rows, "memory_bytes": memory_bytes} | _child("ours", csv, Path(name) / "output", memory_bytes)
+        return {"n_rows": n_rows, "memory_bytes": memory_bytes} | child("ours", csv, Path(name) / "output", memory_bytes)
+
+
+def measure_validate(n_rows: int = 2_500_000, *, repeats: int = 3) -> dict[str, Any]:
+    """CPU time of `validate` on a ThunderSTORM CSV of 200 MB, and over that of a bare parse, in pairs; the median pair is given.
+
+    Returns
+    -------
+    mb_per_s (of CPU time), ratio, ours_cpu_s, bare_cpu_s, file_mb, peak_rss_bytes, ratios (of all pairs)
+    """
+    with tempfile.TemporaryDirectory() as name:
+        csv = write_csv(Path(name) / "field.csv", n_rows)
+        pairs = []
+        for _ in range(repeats):
+            bare, ours = child("bare", csv), child("validate", csv)
+            pairs.append((ours["cpu_s"] / bare["cpu_s"], ours, bare))
+        file_mb = csv.stat().st_size / 1e6
+    ratio, ours, bare = sorted(pairs, key=lambda pair: pair[0])[len(pairs) // 2]
+    return {
+        "n_rows": n_rows,
+        "file_mb": file_mb,
+        "mb_per_s": file_mb / ours["cpu_s"],
+        "ratio": ratio,
+        "ours_cpu_s": ours["cpu_s"],
+        "bare_cpu_s": bare["cpu_s"],
+        "peak_rss_bytes": ours["peak_rss_bytes"],
+        "ratios": [pair[0] for pair in pairs],
+    }
 
 
 def write_csv(path: Path, n_rows: int, *, seed: int = 0) -> Path:
@@ -94,13 +121,15 @@ def _columns(rng: np.random.Generator, start: int, n: int) -> list[Any]:
 # ---- in the child
 
 
-def _child(*arguments: object) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.ingest", *map(str, arguments)]
+def child(*arguments: object, module: str = "benchmarks.ingest") -> dict[str, Any]:
+    """What `module` measures in a process of its own."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     return dict(json.loads(done.stdout))
 
 
-def _usage() -> tuple[float, float]:
+def usage() -> tuple[float, float]:
+    """CPU and wall seconds of this process up to now."""
     import time
 
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -111,7 +140,7 @@ def _bare(csv: Path) -> dict[str, Any]:
     import pyarrow as pa
     import pyarrow.csv
 
-    before = _usage()
+    before = usage()
     stream = pyarrow.csv.open_csv(
         csv,
         read_options=pyarrow.csv.ReadOptions(block_size=1 << 20, use_threads=False),
@@ -120,7 +149,7 @@ def _bare(csv: Path) -> dict[str, Any]:
         ),
     )
     n = sum(batch.num_rows for batch in stream)
-    return _spent(before) | {"n": n}
+    return spent(before) | {"n": n}
 
 
 def _ours(csv: Path, output: Path, memory_bytes: int) -> dict[str, Any]:
@@ -134,7 +163,7 @@ def _ours(csv: Path, output: Path, memory_bytes: int) -> dict[str, Any]:
     from smlmbatch.store.units import Store, UnitKey
     from smlmbatch.work import Work
 
-    before = _usage()
+    before = usage()
     field = field_of_row({}, path=csv.name, format_name="")
     store = Store(output / "store")
     key = UnitKey(field.key, "ingest", fingerprint(source=store.input_sha256(field.key, csv, check=True)))
@@ -154,18 +183,37 @@ def _ours(csv: Path, output: Path, memory_bytes: int) -> dict[str, Any]:
             )
         store.publish(key, attempt)
     unit = store.unit_path(key)
-    found = _spent(before) | {"unit_bytes": unit.stat().st_size, "inodes": sum(1 for _ in unit.parent.glob("ingest-*"))}
+    found = spent(before) | {"unit_bytes": unit.stat().st_size, "inodes": sum(1 for _ in unit.parent.glob("ingest-*"))}
     unit.unlink()
     return found
 
 
-def _spent(before: tuple[float, float]) -> dict[str, Any]:
-    cpu_s, wall_s = (after - start for after, start in zip(_usage(), before, strict=True))
-    return {"cpu_s": cpu_s, "wall_s": wall_s, "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+def _validate(csv: Path) -> dict[str, Any]:
+    import pyarrow.csv  # noqa: F401  imported where used, counted in neither
+
+    from smlmbatch.config import Config
+    from smlmbatch.ingest.validate import validate_file
+    from smlmbatch.samples import field_of_row
+
+    before = usage()
+    report = validate_file(csv, field=field_of_row({}, path=csv.name, format_name=""), config=Config())
+    return spent(before) | {"n": report.n}
+
+
+def spent(before: tuple[float, float]) -> dict[str, Any]:
+    """CPU and wall seconds since `before`, and this process's peak memory."""
+    cpu_s, wall_s = (after - start for after, start in zip(usage(), before, strict=True))
+    return {"cpu_s": cpu_s, "wall_s": wall_s, "peak_rss_bytes": _peak_rss_bytes()}
+
+
+def _peak_rss_bytes() -> int:
+    """getrusage would give the parent's, if that was larger when it started this process."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "bare":
-        print(json.dumps(_bare(Path(sys.argv[2]))))
+    if sys.argv[1] in ("bare", "validate"):
+        print(json.dumps({"bare": _bare, "validate": _validate}[sys.argv[1]](Path(sys.argv[2]))))
     else:
         print(json.dumps(_ours(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))))

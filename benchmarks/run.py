@@ -18,7 +18,7 @@ from typing import Any
 from smlmbatch.hpc.numerics import pin_numerics
 
 pin_numerics()  # as the command line does, before numpy is imported
-from benchmarks import campaign, cluster, ingest, measure  # noqa: E402
+from benchmarks import campaign, cluster, formats, ingest, measure  # noqa: E402
 
 HERE = Path(__file__).parent
 GIB = 1 << 30
@@ -71,6 +71,30 @@ FIGURES: Mapping[str, Figure] = {
         "≤",
         60,
         same_run_as="memory",
+    ),
+    "validate": Figure(
+        "`validate` of a ThunderSTORM CSV of 200 MB: MB per CPU-second",
+        lambda folder: ingest.measure_validate(),
+        lambda r: r["mb_per_s"],
+        lambda r: f"{r['mb_per_s']:.0f} MB/s ({r['ratio']:.2f}x a bare parse of six columns)",
+        "≥",
+        200.0,
+    ),
+    "text-formats": Figure(
+        "records per CPU-second of the slowest text format, opened to cleaned",
+        formats.measure_text_formats,
+        lambda r: r["rows_per_s"] / 1e6,
+        lambda r: f"{r['rows_per_s'] / 1e6:.2f} M/s ({r['slowest']})",
+        "≥",
+        1.0,
+    ),
+    "streaming-memory": Figure(
+        "peak memory of `validate` on 200 MB of records against 20 MB, the worst of 8 containers that are streamed",
+        formats.measure_streaming_memory,
+        lambda r: r["ratio"],
+        lambda r: f"{r['ratio']:.2f}x ({r['worst']}: {r['peaks_mib'][r['worst']][0]:.0f} and {r['peaks_mib'][r['worst']][1]:.0f} MiB)",
+        "≤",
+        1.3,
     ),
     "inodes-small": Figure(
         "inodes of a field of 10^5 locs over all stages",

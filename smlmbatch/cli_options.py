@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import click
 
+from smlmbatch.config import UNITS
 from smlmbatch.errors import ConfigError
 from smlmbatch.hpc.place import Place, read_place
 
@@ -96,6 +97,8 @@ plan_options = _stack(
     click.option("--map", "column_map", default=None, metavar="Q=COLUMN,…", help='Columns of your own tables: "x=X,y=Y,unit=um".'),
     click.option("--format", "format_name", default=None, help="Read every file with this reader."),
     click.option("--pixel-size-nm", type=float, default=None, help="Camera pixel, where files are in pixels and don't say."),
+    click.option("--unit", type=click.Choice(UNITS[1:]), default=None, help="What x and y are in, where files don't say it."),
+    click.option("--frame-base", type=click.IntRange(0, 1), default=None, help="Number of the first frame, where it isn't the format's."),
     click.option("--roi-nm", type=float, default=None, help="Side of a region of interest.  [default: 3000]"),
     click.option("--min-coverage", type=float, default=None, help="Share of a region inside the cell.  [default: 0.9]"),
     click.option("--min-locs", type=int, default=None, help="Fewest localisations of a region.  [default: 50]"),
@@ -121,7 +124,8 @@ def settings_of(options: dict[str, Any], output: Path | None = None) -> Any:
 
     stored = output / CONFIG if output is not None else None
     base = load_config(options["config_path"]) if options["config_path"] else _stored_settings(stored, update=options["update"])
-    ingest = {"map": options["column_map"], "format": options["format_name"], "pixel_size_nm": options["pixel_size_nm"]}
+    ingest = {name: options[name] for name in ("pixel_size_nm", "unit", "frame_base")}
+    ingest |= {"map": options["column_map"], "format": options["format_name"]}
     tile = {name: options[name] for name in ("roi_nm", "min_coverage", "min_locs", "outline")}
     return override(base, {"ingest": ingest, "tile": tile})
 

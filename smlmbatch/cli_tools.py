@@ -10,6 +10,8 @@ from smlmbatch.cli_options import folder_type, input_argument, json_option, outp
 from smlmbatch.cli_talk import print_json, say, talk
 from smlmbatch.errors import EXIT_FAILED_FIELDS
 
+EXPORT_FORMATS = ("csv", "parquet", "thunderstorm", "picasso", "smap-csv", "smlm")  # of export.campaign, which takes long to import
+
 
 @click.command()
 @input_argument
@@ -21,21 +23,22 @@ def validate(input_path: Path, as_json: bool, **options: Any) -> None:
     \b
     smlmbatch validate data/
     """
+    from smlmbatch.ingest.file_report import counts_of, summary_text
     from smlmbatch.ingest.scan import scan_input
     from smlmbatch.ingest.validate import validate_scan
 
     config = settings_of(options)
     scan = scan_input(input_path.absolute(), sheet=options["sheet"], exclude=None, config=config)
-    failed, entries = False, []
-    for entry in validate_scan(scan, config=config):
-        failed |= entry.failed
-        if as_json:
-            entries.append(entry.to_dict())
-        else:
-            say(entry.to_text())
+    files = []
+    for file in validate_scan(scan, config=config):
+        files.append(file)
+        if not as_json and file.kind != "ignored":
+            say(file.to_text())
     if as_json:
-        print_json(entries)
-    if failed:
+        print_json({"summary": counts_of(files), "files": [file.to_dict() for file in files]})
+    else:
+        say(summary_text(files))
+    if any(file.kind == "failed" for file in files):
         sys.exit(EXIT_FAILED_FIELDS)
 
 
@@ -65,25 +68,28 @@ def simulate(folder: Path, cell_um: float, **settings: Any) -> None:
 @click.command()
 @output_argument
 @click.argument("target", type=folder_type)
-@click.option("--format", "format_name", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
-@click.option("--what", type=click.Choice(["fields", "rois", "locs"]), multiple=True, default=("fields", "rois", "locs"), show_default=True)
+@click.option("--format", "format_name", type=click.Choice(EXPORT_FORMATS), default="csv", show_default=True)
+@click.option(
+    "--what", type=click.Choice(["fields", "rois", "locs"]), multiple=True, help="[default: all; locs for other programs' formats]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 def export(output: Path, target: Path, format_name: str, what: tuple[str, ...], overwrite: bool) -> None:
-    """Export tables and localisations for other programs, as CSV or Parquet in nanometres.
+    """Export tables and localisations: CSV or Parquet in nanometres, or localisations as another program writes them.
 
     \b
     smlmbatch export results/ for_r/ --what rois
+    smlmbatch export results/ for_picasso/ --format picasso
     """
     from smlmbatch.campaign import load_plan
-    from smlmbatch.export import export_campaign
+    from smlmbatch.export.campaign import export_campaign, unfit_fields
     from smlmbatch.run import collect
     from smlmbatch.upkeep import standing
 
     loaded = load_plan(output)
     campaign = collect(loaded, standing(loaded, trust_cache=True))
-    for result in campaign.fields:
-        if "locs" in what and "ingest" not in result.units:
-            talk(f"warning: no localisations of {result.field.path} in the store; `smlmbatch status {output}` says why")
+    if not what or "locs" in what:
+        for name, reason in unfit_fields(campaign, format_name).items():
+            talk(f"warning: {name} is left out: it {reason}")
     for path in export_campaign(campaign, target, format=format_name, what=what, overwrite=overwrite):
         say(str(path))
 

@@ -14,6 +14,9 @@ from typing import Any
 
 from smlmbatch.errors import ConfigError
 
+UNITS = ("", "nm", "um", "mm", "m", "px")
+FRAME_BASES = (-1, 0, 1)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestConfig:
@@ -22,9 +25,13 @@ class IngestConfig:
     tile_nm: float = 1000.0  # side of the store's spatial index
     format: str = ""  # name of a reader, "" = recognise by content
     map: str = ""  # quantity=column pairs, e.g. "x=X,y=Y,unit=um"
-    pixel_size_nm: float = 0.0  # 0 = take it from the file; never guessed
+    pixel_size_nm: float = 0.0  # where the file doesn't say it (a sample sheet's wins over the file's); never guessed
+    unit: str = ""  # nm, um, mm, m or px: what x and y are in where the file doesn't say it; "" = such a file is refused
+    frame_base: int = -1  # number of the first frame, 0 or 1; -1 = as the format counts
 
     def __post_init__(self) -> None:
+        _require(self.unit in UNITS, "ingest.unit", self.unit, f'one of {", ".join(UNITS[1:])}, or ""')
+        _require(self.frame_base in FRAME_BASES, "ingest.frame_base", self.frame_base, "0, 1, or -1 for the format's own")
         _require(self.tile_nm > 0, "ingest.tile_nm", self.tile_nm, "a length above 0 nm")
         _require(self.pixel_size_nm >= 0, "ingest.pixel_size_nm", self.pixel_size_nm, "a length in nm, or 0")
 

@@ -16,6 +16,7 @@ EXIT_INTERNAL = 1
 EXIT_USAGE = 2
 EXIT_FAILED_FIELDS = 3
 EXIT_INTERRUPTED = 75
+_LONGEST_CLAUSE = 1000  # 30 column names of any program's
 
 
 class SmlmbatchError(Exception):
@@ -31,7 +32,7 @@ class InputError(SmlmbatchError):
     Parameters
     ----------
     path : the file, as the user knows it
-    finding, want, mend : one clause each, without a full stop
+    finding, want, mend : one clause each, without a full stop; what a file put into them is made printable and short
     """
 
     exit_code = EXIT_USAGE
@@ -39,10 +40,17 @@ class InputError(SmlmbatchError):
 
     def __init__(self, path: Path | str, finding: str, want: str, mend: str) -> None:
         super().__init__(path, finding, want, mend)  # all arguments, so that it pickles between processes
-        self.path, self.finding, self.want, self.mend = str(path), finding, want, mend
+        self.path, self.finding, self.want, self.mend = str(path), _shown(finding), _shown(want), _shown(mend)
 
     def __str__(self) -> str:
         return f"{self.path}: {self.finding}. Wanted: {self.want}. To mend it: {self.mend}."
+
+
+def _shown(clause: str) -> str:
+    """A clause on one line: damaged headers hold line ends, and codes that a terminal would obey."""
+    words = " ".join(clause.split())
+    plain = "".join(letter if letter.isprintable() else "\ufffd" for letter in words)
+    return plain if len(plain) <= _LONGEST_CLAUSE else plain[: _LONGEST_CLAUSE - 1] + "\u2026"
 
 
 class ConfigError(SmlmbatchError):

@@ -12,16 +12,20 @@ import io
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from smlmbatch.config import FRAME_BASES, UNITS
 from smlmbatch.errors import InputError
 
 # Columns of a sample sheet that mean something; every other column is kept as a label.
-SHEET_COLUMNS = ("path", "field", "condition", "replicate", "batch", "format", "map", "pixel_size_nm", "blinking", "cell_outline")
+SHEET_COLUMNS = (
+    *("path", "field", "condition", "replicate", "batch", "format", "map", "pixel_size_nm", "unit", "frame_base"),
+    *("blinking", "cell_outline"),
+)
 _CONDITION_OF_CHANNEL = re.compile(r"condition_\d+")
 
 
@@ -46,6 +50,8 @@ class Field:
     format: str = ""
     map: str = ""
     pixel_size_nm: float = 0.0
+    unit: str = ""
+    frame_base: int = -1
     blinking: str = ""
     cell_outline: str = ""
     labels: tuple[tuple[str, str], ...] = ()
@@ -143,7 +149,7 @@ def field_of_row(row: dict[str, str], *, path: str, format_name: str) -> Field:
     Raises
     ------
     InputError
-        `pixel_size_nm` is no number above 0
+        `pixel_size_nm` is no number above 0, `unit` is none, `frame_base` is neither 0 nor 1
     """
     condition, replicate = default_labels(path)
     known = {name: row.get(name, "") for name in SHEET_COLUMNS}
@@ -157,6 +163,8 @@ def field_of_row(row: dict[str, str], *, path: str, format_name: str) -> Field:
         format=known["format"] or format_name,
         map=known["map"],
         pixel_size_nm=_pixel_size(path, known["pixel_size_nm"]),
+        unit=_one_of(path, "unit", known["unit"].lower(), UNITS),
+        frame_base=int(_one_of(path, "frame_base", known["frame_base"] or "-1", [str(base) for base in FRAME_BASES])),
         blinking=known["blinking"],
         cell_outline=known["cell_outline"],
         labels=labels,
@@ -171,6 +179,13 @@ def _pixel_size(path: str, text: str) -> float:
     if not 0 <= value < float("inf"):
         raise InputError(path, f"pixel_size_nm is {text!r}", "a length in nm, such as 117", "correct it in the sample sheet")
     return value
+
+
+def _one_of(path: str, column: str, text: str, known: Sequence[str]) -> str:
+    if text not in known:
+        want = f"one of {', '.join(word for word in known if word not in ('', '-1'))}, or nothing"
+        raise InputError(path, f"{column} is {text!r}", want, "correct it in the sample sheet")
+    return text
 
 
 def samples_text(fields: Iterable[Field]) -> str:
@@ -210,4 +225,5 @@ def read_samples(path: Path) -> list[Field]:
 def _resolved_field(row: dict[str, str]) -> Field:
     labels = tuple((name.removeprefix(_LABEL), value) for name, value in row.items() if name.startswith(_LABEL))
     plain: dict[str, Any] = {name: row["field" if name == "name" else name] for name in _PLAIN}
-    return Field(**plain | {"pixel_size_nm": float(plain["pixel_size_nm"]), "labels": labels})
+    numbers = {"pixel_size_nm": float(plain["pixel_size_nm"]), "frame_base": int(plain["frame_base"])}
+    return Field(**plain | numbers | {"labels": labels})

@@ -49,6 +49,8 @@ FIELD_STAGES: tuple[Stage, ...] = (
             "format": field.format,
             "map": field.map,
             "pixel_size_nm": field.pixel_size_nm,
+            "unit": field.unit,
+            "frame_base": field.frame_base,
         },
     ),
     Stage(

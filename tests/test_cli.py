@@ -94,8 +94,8 @@ def test_validate_says_what_is_there_and_writes_nothing(small_copy):
     before = sorted(small_copy.rglob("*"))
     found = json.loads(smlmbatch("validate", small_copy, "--json", expect=3).stdout)
     assert sorted(small_copy.rglob("*")) == before
-    assert sum(entry["report"] is not None for entry in found) == 4
-    assert [entry["path"] for entry in found if entry["error"]] == ["bad.csv"]
+    assert sum(file["report"] is not None for file in found["files"]) == 4
+    assert [file["path"] for file in found["files"] if file["kind"] == "failed"] == ["bad.csv"]
     assert "bad.csv" in smlmbatch("validate", small_copy, expect=3).stdout
 
 

@@ -62,4 +62,4 @@ def test_every_setting_reaches_its_dataclass():
         for key in dataclasses.fields(section.default_factory):
             if key.type is float or (key.type is int and key.name != "seed"):
                 with pytest.raises(ConfigError, match=key.name):
-                    config_from_dict({section.name: {key.name: -1}})
+                    config_from_dict({section.name: {key.name: -2}})

@@ -34,7 +34,7 @@ ONLY_IN = {
     "torch_geometric": {"methods", "train", "cluster"},
     "umap": {"analyse"},
     "click": {"cli", "cli_options", "cli_talk", "cli_work", "cli_watch", "cli_tools"},
-    "h5py": {"ingest", "simulate"},
+    "h5py": {"ingest", "simulate", "export"},
     "shapely": {"tile", "simulate", "analyse", "report"},
 }
 

@@ -41,12 +41,14 @@ def make(path, **more):
 def test_samples_round_trip(tmp_path):
     fields = [make(path, labels=(("condition_1", "x,y"), ("note", 'say "hi"\nthere'))) for path in HOSTILE]
     fields.append(make("plain.csv", pixel_size_nm=117.5, cell_outline="o.roi", blinking="merged", batch="b", map="x=a,y=b,unit=nm"))
+    fields.append(make("counted.csv", unit="um", frame_base=0))
     text = samples_text(fields)
     (tmp_path / "samples.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
     back = read_samples(tmp_path / "samples.csv")
     assert [f.path for f in back] == [f.path for f in sorted(fields, key=lambda f: f.key)]
     by_path = {f.path: f for f in back}
     assert by_path["plain.csv"].pixel_size_nm == 117.5
+    assert [(by_path[path].unit, by_path[path].frame_base) for path in ("plain.csv", "counted.csv")] == [("", -1), ("um", 0)]
     assert dict(by_path["new\nline.csv"].labels) == {"condition_1": "x,y", "note": 'say "hi"\nthere'}
     assert samples_text(back) == text
 
@@ -79,3 +81,13 @@ def test_sheet_details(tmp_path):
     assert read_sheet(tmp_path / "s.csv") == [{"path": "a,b.csv", "condition": "EGF"}]
     with pytest.raises(InputError, match="pixel_size_nm is 'big'"):
         field_of_row({"pixel_size_nm": "big"}, path="a.csv", format_name="")
+
+
+@pytest.mark.parametrize(("column", "wrong", "right"), [("unit", "inch", "UM"), ("frame_base", "2", "1"), ("frame_base", "one", "0")])
+def test_units_and_frame_bases_of_a_sheet(column, wrong, right):
+    with pytest.raises(InputError, match=f"{column} is '{wrong}'") as caught:
+        field_of_row({column: wrong}, path="a.csv", format_name="")
+    assert right.lower() in caught.value.want
+    field = field_of_row({column: right}, path="a.csv", format_name="")
+    assert str(getattr(field, column)) == right.lower()
+    assert field_of_row({column: ""}, path="a.csv", format_name="") == field_of_row({}, path="a.csv", format_name="")

@@ -6,6 +6,7 @@ is no number, that block alone is parsed again as text, the bad records are foun
 per column, and the rest is converted: the same parser, so the same numbers.
 """
 
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from smlmbatch.errors import InputError
 from smlmbatch.ingest.formats import NO_VALUE
 from smlmbatch.ingest.heads import TextHead
 from smlmbatch.ingest.source import Malformed, RawBlock, TextColumn
+from smlmbatch.ingest.streams import Opener
 
 BLOCK_BYTES = 4 << 20
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -31,11 +33,16 @@ _BadRows = dict[int, str]  # record within the block → what is wrong with it
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """A text file, its head, and the needed columns: position in the file → Arrow type."""
+    """A text file, how to open it, its head, and the needed columns: position in the file → Arrow type.
+
+    The table ends before the first line that begins with `end`, or with the file.
+    """
 
     path: Path
+    opened: Opener
     head: TextHead
     types: Mapping[int, pa.DataType]
+    end: bytes = b""
 
 
 def text_blocks(table: TextTable, malformed: Malformed, *, block_bytes: int = BLOCK_BYTES) -> Iterator[RawBlock]:
@@ -47,7 +54,7 @@ def text_blocks(table: TextTable, malformed: Malformed, *, block_bytes: int = BL
         a line longer than a block: not a table
     """
     first = 0
-    for block in _aligned(table, block_bytes):
+    for block in _aligned(table, block_bytes, malformed):
         raw, bad = _parse(table, block)
         for record in sorted(bad)[:1]:
             malformed.note(first + record, bad[record])
@@ -56,14 +63,16 @@ def text_blocks(table: TextTable, malformed: Malformed, *, block_bytes: int = BL
         first += raw.n_records
 
 
-def _aligned(table: TextTable, size: int) -> Iterator[bytes | memoryview]:
+def _aligned(table: TextTable, size: int, malformed: Malformed) -> Iterator[bytes | memoryview]:
     """The file from its first record on, in pieces that end with a line. One buffer is used again and again."""
     buffer = bytearray(size)
-    kept = 0
-    with table.path.open("rb", buffering=0) as file:
-        file.seek(table.head.data_start)
-        while got := file.readinto(memoryview(buffer)[kept:]):
+    kept, at_end = 0, False
+    with table.opened() as stream:
+        _skip(stream, table.head.data_start)
+        while not at_end and (got := stream.readinto(memoryview(buffer)[kept:])):
             filled = kept + got
+            if table.end and (mark := _end_of_table(buffer, filled, table.end, kept)) is not None:
+                filled, at_end = mark, True
             end = buffer.rfind(table.head.newline, 0, filled) + 1
             if end:
                 yield _plain(table, memoryview(buffer)[:end])
@@ -74,7 +83,22 @@ def _aligned(table: TextTable, size: int) -> Iterator[bytes | memoryview]:
             buffer[: filled - end] = buffer[end:filled]
             kept = filled - end
     if kept:
+        malformed.cut_off = buffer[kept - 1] not in b"\r\n"
         yield _plain(table, memoryview(buffer)[:kept])
+
+
+def _end_of_table(buffer: bytearray, filled: int, end: bytes, start: int) -> int | None:
+    """Where a line begins with `end`; None if none does. `buffer` begins with a line and was searched up to `start`."""
+    if buffer[: min(filled, len(end))] == end:
+        return 0
+    at = buffer.find(b"\n" + end, max(start - 1, 0), filled)
+    return at + 1 if at >= 0 else None
+
+
+def _skip(stream: io.BufferedIOBase, n: int) -> None:
+    """Go to the first record without asking the stream to be seekable."""
+    while n and (got := stream.read(min(n, BLOCK_BYTES))):
+        n -= len(got)
 
 
 def _plain(table: TextTable, block: memoryview) -> bytes | memoryview:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from smlmbatch.errors import InputError
 from smlmbatch.ingest.columns import Use
+from smlmbatch.ingest.formats import Filter
 from smlmbatch.ingest.median import Median
 from smlmbatch.ingest.source import RawBlock, Source, TextColumn
 from smlmbatch.locs import LOC_COLUMNS
@@ -109,8 +110,8 @@ def clean_batches(source: Source, tally: Tally) -> Iterator[Batch]:
     if source.format == "smap":
         clipped = sum(n for n in (tally.z_nm.n_low, tally.z_nm.n_high) if n >= _CLIPPED_AT_LEAST)
         tally.warnings += Counter({Z_AT_LIMIT: clipped})
-    if source.cut_off:
-        tally.warnings[CUT_OFF] = 1
+    for note in (CUT_OFF,) * source.malformed.cut_off + source.notes:
+        tally.warnings[note] = 1
     _check(source, tally)
 
 
@@ -137,6 +138,7 @@ def _convert(source: Source, block: RawBlock, tally: Tally) -> Batch:
     """The block's locs in their stored dtypes (x and y in float64), bad ones dropped and counted."""
     n = len(block.index) if block.index is not None else block.n_records
     tally.dropped[MALFORMED] += block.n_records - n
+    block = _without_filtered(source, block, tally)
     index = np.arange(block.n_records) if block.index is None else block.index
     batch: Batch = {"row": index + tally.n_read}
     keep: NDArray[np.bool_] | None = None
@@ -150,7 +152,7 @@ def _convert(source: Source, block: RawBlock, tally: Tally) -> Batch:
             values = _scaled(use, block)
         batch[use.quantity] = values
     if keep is not None:
-        tally.dropped[MALFORMED] += n - int(keep.sum())
+        tally.dropped[MALFORMED] += int((~keep).sum())
         batch = {name: values[keep] for name, values in batch.items()}
     batch = _within_range(batch, tally)
     return _with_valid_lengths(batch, tally)
@@ -161,9 +163,16 @@ def _scaled(use: Use, block: RawBlock) -> NDArray[Any]:
     parts = [block.columns[name] for name in use.columns]
     kind = np.float64 if use.quantity in ("x_nm", "y_nm") else np.dtype(LOC_COLUMNS[use.quantity])
     with np.errstate(over="ignore", invalid="ignore"):  # too large for float32 becomes infinite
-        if len(parts) == 1 and use.scale == 1.0 and use.shift == 0.0:
+        if use.is_plain:
             return np.asarray(parts[0]).astype(kind, copy=False)
-        values = sum(np.asarray(part, dtype=np.float64) for part in parts)
+        wide = [np.asarray(part, dtype=np.float64) for part in parts]
+        if use.missing is not None:
+            wide = [np.where(part == use.missing, np.nan, part) for part in wide]
+        if use.power != 1.0:
+            wide = [part**use.power for part in wide]  # a negative variance gives NaN: no precision
+        if use.factors:
+            wide = [part * factor for part, factor in zip(wide, use.factors, strict=True)]
+        values = sum(wide)
         return np.asarray(values / len(parts) * use.scale + use.shift).astype(kind, copy=False)
 
 
@@ -199,6 +208,36 @@ def _note(source: Source, use: Use, row: NDArray[np.int64], good: NDArray[np.boo
     first = int(row[np.argmin(good)])
     want = "a name or a number from 0 to 255" if use.quantity == "channel" else "a whole number in its range"
     source.malformed.note(first, f"{use.columns[0]} is not {want}")
+
+
+def _without_filtered(source: Source, block: RawBlock, tally: Tally) -> RawBlock:
+    """The block without what the source's filters drop; a record that two of them drop counts for the first."""
+    if not source.filters:
+        return block
+    index = np.arange(block.n_records) if block.index is None else block.index
+    keep = np.ones(len(index), dtype=np.bool_)
+    for rule in source.filters:
+        passes = _passes(rule, block.columns[rule.column])
+        tally.dropped[rule.reason] += int((keep & ~passes).sum())
+        keep &= passes
+    columns = {name: _kept(values, keep) for name, values in block.columns.items()}
+    return RawBlock(n_records=block.n_records, columns=columns, index=index[keep])
+
+
+def _passes(rule: Filter, raw: NDArray[Any] | TextColumn) -> NDArray[np.bool_]:
+    if isinstance(raw, TextColumn):
+        good = np.array([not any(word in name.lower() for word in rule.drops) for name in raw.names] + [True])  # -1 takes the last
+        return np.asarray(good[raw.codes])
+    return np.isin(raw, rule.keeps) if rule.keeps else np.ones(len(raw), dtype=np.bool_)  # numbers hold no words
+
+
+def _kept(values: NDArray[Any] | TextColumn, keep: NDArray[np.bool_]) -> NDArray[Any] | TextColumn:
+    """The kept records; words that occur in none of them are blanked, so that they take no channel number."""
+    if not isinstance(values, TextColumn):
+        return values[keep]
+    codes = values.codes[keep]
+    occurring = set(np.unique(codes).tolist())
+    return TextColumn(codes, tuple(name if code in occurring else "" for code, name in enumerate(values.names)))
 
 
 def _within_range(batch: Batch, tally: Tally) -> Batch:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from smlmbatch.config import IngestConfig
 from smlmbatch.errors import InputError
-from smlmbatch.ingest.formats import LENGTH_NM, MAP_NAMES, MAP_SETTINGS, NM, OWN, PIXEL, PIXEL_UNITS, PLAIN, Rule
+from smlmbatch.ingest.formats import LENGTH_NM, MAP_NAMES, MAP_SETTINGS, NM, OWN, PIXEL, PIXEL_UNITS, Rule
 from smlmbatch.samples import Field
 
 _SUFFIXED = re.compile(r"(?P<name>.*?)\s*\[(?P<unit>[^\]]*)\]")
@@ -24,27 +24,50 @@ _MEND_PIXEL = "give the camera's pixel size, e.g. pixel_size_nm = 117, in the sa
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One quantity made of source columns: mean of `columns` x `scale` + `shift` (nm where the quantity is a length)."""
+    """One quantity made of source columns: mean of (column ** `power` x its factor), x `scale` + `shift`.
+
+    The result is in nm where the quantity is a length. `power` 0.5 makes a precision of a variance; `factors` (one per
+    column, empty = 1 each) serve axes with pixels of different size; the number `missing` stands for no value.
+    """
 
     quantity: str
     columns: tuple[str, ...]
     scale: float = 1.0
     shift: float = 0.0
+    power: float = 1.0
+    factors: tuple[float, ...] = ()
+    missing: float | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the values are the first column's own."""
+        rest = (self.scale, self.shift, self.power, self.factors, self.missing)
+        return len(self.columns) == 1 and rest == (1.0, 0.0, 1.0, (), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What the user says about a file: reader, map and pixel size; empty values say nothing.
+    """What the user says about a file; empty values say nothing.
 
     Attributes
     ----------
     map_wins : the map was given for this very file; a map for all files is for those that no other reader takes
+    pixel_for_all : the pixel size was given for all files, not for this very one
+    unit : what x and y are in where the file doesn't say it; "" = nothing said
+    frame_base : number of the first frame; -1 = as the format counts
     """
 
     format: str = ""
     map: str = ""
     map_wins: bool = False
     pixel_size_nm: float = 0.0
+    pixel_for_all: bool = False
+    unit: str = ""
+    frame_base: int = -1
+
+    def pixel_before(self, files_own: bool) -> bool:
+        """Whether the user's pixel size counts: for this very file always, one for all files where the file says none."""
+        return self.pixel_size_nm > 0 and not (self.pixel_for_all and files_own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +88,9 @@ def overrides_of(field: Field, config: IngestConfig) -> Overrides:
         map=field.map or config.map,
         map_wins=bool(field.map),
         pixel_size_nm=field.pixel_size_nm or config.pixel_size_nm,
+        pixel_for_all=not field.pixel_size_nm,
+        unit=field.unit or config.unit,
+        frame_base=field.frame_base if field.frame_base >= 0 else config.frame_base,
     )
 
 
@@ -78,42 +104,7 @@ def split_suffix(name: str) -> tuple[str, str]:
     return (match["name"].lower(), match["unit"].strip().lower()) if match else (name.strip().lower(), "")
 
 
-def has_suffixed_xy(names: Sequence[str]) -> bool:
-    """Whether a header is ThunderSTORM's: x and y with a length unit in brackets."""
-    known = {base for base, unit in map(split_suffix, names) if unit in LENGTH_NM or unit in PIXEL_UNITS}
-    return {"x", "y"} <= known
-
-
-def resolve_suffixed(path: Path, rules: Sequence[Rule], names: Sequence[str], *, overrides: Overrides) -> Resolved:
-    """Columns whose units stand in their names (ThunderSTORM).
-
-    Raises
-    ------
-    InputError
-        x or y missing or twice there; pixels without a pixel size
-    """
-    by_name: dict[str, list[tuple[str, str]]] = {}
-    for name in names:
-        base, unit = split_suffix(name)
-        by_name.setdefault(base, []).append((name, unit))
-    uses = []
-    for rule in rules:
-        found = _first_alternative(path, rule, by_name)
-        units = {unit for _, unit in found}
-        if found and (rule.unit == PLAIN or _is_length(units)):
-            scale = 1.0 if rule.unit == PLAIN else _scale(path, next(iter(units)), pixel_size_nm=overrides.pixel_size_nm)
-            uses.append(Use(rule.quantity, tuple(name for name, _ in found), scale))
-    _require_xy(path, uses, names)
-    unit = split_suffix(uses[0].columns[0])[1]
-    pixel = overrides.pixel_size_nm if any(split_suffix(c)[1] in PIXEL_UNITS for use in uses for c in use.columns) else None
-    return Resolved(uses=tuple(uses), unit=unit, pixel_size_nm=pixel, frame_base=None)
-
-
-def _is_length(units: set[str]) -> bool:
-    return len(units) == 1 and units <= (LENGTH_NM.keys() | PIXEL_UNITS)
-
-
-def _first_alternative(path: Path, rule: Rule, by_name: Mapping[str, list[tuple[str, str]]]) -> list[tuple[str, str]]:
+def first_alternative(path: Path, rule: Rule, by_name: Mapping[str, list[tuple[str, str]]]) -> list[tuple[str, str]]:
     """The (column, unit) pairs of the first alternative that is there whole; [] if none is."""
     for alternative in rule.alternatives:
         if all(name in by_name for name in alternative):
@@ -134,12 +125,12 @@ def resolve_fixed(
         by_name.setdefault(name, []).append((name, ""))
     uses = []
     for rule in rules:
-        found = _first_alternative(path, rule, by_name)
+        found = first_alternative(path, rule, by_name)
         if found:
             scale = pixel_size_nm if rule.unit == PIXEL else 1.0
             shift = offset_px * pixel_size_nm if rule.quantity in ("x_nm", "y_nm") else 0.0
             uses.append(Use(rule.quantity, tuple(name for name, _ in found), scale, shift))
-    _require_xy(path, uses, names)
+    require_xy(path, uses, names)
     in_pixels = rules[0].unit == PIXEL
     return Resolved(
         uses=tuple(uses),
@@ -150,17 +141,28 @@ def resolve_fixed(
     )
 
 
-def _require_xy(path: Path, uses: Sequence[Use], names: Sequence[str]) -> None:
+def require_xy(path: Path, uses: Sequence[Use], names: Sequence[str]) -> None:
+    """Refuse a table without x and y; they are the first rules of every format."""
     if [use.quantity for use in uses[:2]] != ["x_nm", "y_nm"]:
-        raise InputError(path, f"no columns for x and y; found {_listed(names)}", _WANT_XY, _MEND_XY)
+        raise InputError(path, f"no columns for x and y; found {listed(names)}", _WANT_XY, _MEND_XY)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Column names for a message."""
     shown = ", ".join(name or "(no name)" for name in names[:30])
     return (shown or "none") + (f" and {len(names) - 30} more" if len(names) > 30 else "")
 
 
-def _scale(path: Path, unit: str, *, pixel_size_nm: float) -> float:
+def check_unit(path: Path, known: str, given: str) -> None:
+    """Refuse a unit given by the user that isn't the one the file is known to be in: one of both is wrong."""
+    if not given or given == known or (given in PIXEL_UNITS and known in PIXEL_UNITS):
+        return
+    if LENGTH_NM.get(given, -1.0) != LENGTH_NM.get(known, -2.0):
+        mend = "leave the unit away, or give it in the sample sheet for the files that don't say theirs"
+        raise InputError(path, f"x and y are in {known} by the file's header or format, and the unit given is {given}", "one unit", mend)
+
+
+def scale_nm(path: Path, unit: str, *, pixel_size_nm: float) -> float:
     """Nanometres per unit."""
     if unit in PIXEL_UNITS:
         if pixel_size_nm <= 0:
@@ -182,15 +184,16 @@ def resolve_own(path: Path, names: Sequence[str], *, overrides: Overrides) -> Re
     """
     if not overrides.map:
         if not {"x_nm", "y_nm"} <= set(names):
-            raise InputError(path, f"no reader knows these columns: {_listed(names)}", "columns x_nm and y_nm, or a map", _MEND_XY)
-        return resolve_fixed(path, OWN, names, pixel_size_nm=0.0, frame_base=0)
+            raise InputError(path, f"no reader knows these columns: {listed(names)}", "columns x_nm and y_nm, or a map", _MEND_XY)
+        check_unit(path, NM, overrides.unit)
+        return resolve_fixed(path, OWN, names, pixel_size_nm=0.0, frame_base=max(overrides.frame_base, 0))
     pairs = parse_map(path, overrides.map)
     unit, pixel, base = _map_settings(path, pairs, overrides)
     uses = []
     for short, (quantity, kind) in MAP_NAMES.items():
         if short in pairs:
             uses.append(Use(quantity, (_column_of(path, pairs[short], names),), _map_scale(path, kind, unit, pixel)))
-    _require_xy(path, uses, names)
+    require_xy(path, uses, names)
     _require_own_channel(path, pairs)
     in_pixels = unit in PIXEL_UNITS
     return Resolved(uses=tuple(uses), unit="px" if in_pixels else unit, pixel_size_nm=pixel if in_pixels else None, frame_base=base)
@@ -225,12 +228,12 @@ def parse_map(path: Path | str, text: str) -> dict[str, str]:
 
 def _map_settings(path: Path, pairs: Mapping[str, str], overrides: Overrides) -> tuple[str, float, int]:
     """Unit, pixel size (nm, 0 if unknown) and frame base of a map."""
-    unit = pairs.get("unit", "").lower()
+    unit = pairs.get("unit", overrides.unit).lower()
     if unit not in LENGTH_NM and unit not in PIXEL_UNITS:
         finding = f"the map gives the unit {unit!r}" if unit else "the map gives no unit"
         raise InputError(path, finding, f"unit = {', '.join(LENGTH_NM)} or px", "add the unit of x and y to the map, e.g. unit=nm")
     pixel = _number(path, "pixel", pairs["pixel"]) if "pixel" in pairs else overrides.pixel_size_nm
-    base = _number(path, "frame_base", pairs.get("frame_base", "0"), lowest=0.0)
+    base = _number(path, "frame_base", pairs.get("frame_base", str(max(overrides.frame_base, 0))), lowest=0.0)
     if base not in (0.0, 1.0):
         raise InputError(
             path, f"the map gives frame_base={pairs['frame_base']}", "0 or 1, the number of the first frame", "correct the map"
@@ -251,12 +254,12 @@ def _number(path: Path, key: str, text: str, *, lowest: float = math.ulp(0.0)) -
 def _map_scale(path: Path, kind: str, unit: str, pixel: float) -> float:
     if not kind or (kind == "axial" and unit in PIXEL_UNITS):
         return 1.0
-    return _scale(path, unit, pixel_size_nm=pixel)
+    return scale_nm(path, unit, pixel_size_nm=pixel)
 
 
 def _column_of(path: Path, wanted: str, names: Sequence[str]) -> str:
     if list(names).count(wanted) != 1:
         finding = f"the map names the column {wanted!r}, which the file {'has twice' if wanted in names else 'has not'}"
         mend = "correct the map, or give this file a map of its own in the sample sheet (column `map`)"
-        raise InputError(path, f"{finding}; found {_listed(names)}", "a column of the file", mend)
+        raise InputError(path, f"{finding}; found {listed(names)}", "a column of the file", mend)
     return wanted

@@ -1,10 +1,9 @@
-"""What the formats call their columns: data, no code. A new vendor starts here.
+"""What the formats call their columns: data, no code. Programs that write tables of text stand in `vendors`.
 
-A `Rule` says which source columns may fill a quantity, best first, and in which unit they come. The signatures
-name what other programs write, so that a file that isn't read can be told by its name.
+A `Rule` says which source columns may fill a quantity, best first, and in which unit they come.
 
-Sources: ThunderSTORM's MoleculeDescriptor and Units (zitmen/thunderstorm), Picasso's documentation of its file
-formats, SMAP's saveloc structure; the rest from sample files of each program.
+Sources: Picasso's documentation of its file formats, SMAP's saveloc structure; the rest from sample files of each
+program.
 """
 
 from collections.abc import Mapping
@@ -17,32 +16,51 @@ LENGTH_NM: Final[Mapping[str, float]] = MappingProxyType({"nm": 1.0, "um": 1e3, 
 PIXEL_UNITS: Final = frozenset({"px", "pixel", "pixels"})
 
 SUFFIX: Final = "suffix"  # the unit stands in square brackets after the column's name
+STATED: Final = "stated"  # the file's head says it, or else the user
+AXIAL: Final = "axial"  # like STATED, but nm where x and y are in pixels: a pixel has no depth
 PIXEL: Final = "px"
 NM: Final = "nm"
+UM: Final = "um"
 PLAIN: Final = ""  # a count, or a unit that is kept as it is
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One quantity: alternatives, best first; columns of one alternative are averaged. `unit`: SUFFIX, PIXEL, NM or PLAIN."""
+    """One quantity of source columns.
+
+    Attributes
+    ----------
+    alternatives : best first; columns of one alternative are averaged, the first being along x, the second along y
+    unit : SUFFIX, STATED, AXIAL, PIXEL, NM, UM or PLAIN
+    power : 0.5 makes a precision of a variance
+    factor : what the program's number has to be multiplied by, such as 1 / 2.355 for a full width at half maximum
+    missing : the number that stands for no value
+    """
 
     quantity: str
     alternatives: tuple[tuple[str, ...], ...]
     unit: str
+    power: float = 1.0
+    factor: float = 1.0
+    missing: float | None = None
 
 
-THUNDERSTORM: Final = (
-    Rule("x_nm", (("x",),), SUFFIX),
-    Rule("y_nm", (("y",),), SUFFIX),
-    Rule("z_nm", (("z",),), SUFFIX),
-    Rule("frame", (("frame",),), PLAIN),
-    Rule("photons", (("intensity",),), PLAIN),
-    Rule("precision_nm", (("uncertainty_xy",), ("uncertainty",)), SUFFIX),  # renamed in 2013, both are about
-    Rule("precision_z_nm", (("uncertainty_z",),), SUFFIX),
-    Rule("background", (("offset",),), PLAIN),
-    Rule("psf_nm", (("sigma",), ("sigma1", "sigma2")), SUFFIX),
-    Rule("channel", (("channel",),), PLAIN),
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Records that the program itself marks as no localisation; they are dropped and counted under `reason`.
+
+    Attributes
+    ----------
+    column : source column, numbers or words
+    keeps : the numbers of records that stay; a missing number is none of them
+    drops : records go whose word contains one of these (lower case)
+    """
+
+    column: str
+    reason: str
+    keeps: tuple[float, ...] = ()
+    drops: tuple[str, ...] = ()
+
 
 # `d_zcalib` is the distance from the calibration curve, not a precision.
 PICASSO: Final = (
@@ -113,29 +131,10 @@ NO_VALUE: Final = (
     *("1.#QNAN", "-1.#IND", "1.#INF", "-1.#INF", "\u221e", "-\u221e", "+\u221e", "\ufffd"),
 )
 
-# Header names (lower case) that give a program away, most telling first.
-TEXT_SIGNATURES: Final[tuple[tuple[frozenset[str], str], ...]] = (
-    (frozenset({"channel name", "xc", "yc"}), "a Nikon N-STORM list"),
-    (frozenset({"first frame", "position x [nm]"}), "a Zeiss ELYRA table"),
-    (frozenset({"x (nm)", "y (nm)", "frame"}), "an ONI NimOS table"),
-    (frozenset({"x[nm]", "frameindex[]"}), "an ONI CODI table"),
-    (frozenset({"x_pix", "crlb_xnm"}), "a fit3Dcspline table"),
-    (frozenset({"xnm", "ynm"}), "a SMAP table"),
-    (frozenset({"xnano", "ynano"}), "a table of the EPFL software challenge"),
-    (frozenset({"photon-count", "image-id"}), "a Vutara SRX table"),
-    (frozenset({"photon_count", "image_id"}), "a Vutara SRX table"),
-    (frozenset({"fitresults_x0", "fitresults_y0"}), "a PYME table"),
-    (frozenset({"x", "y", "z", "phot", "frame_ix"}), "a DECODE table"),
-    (frozenset({"plane", "centroidx(px)"}), "a PALMTracer table"),
-)
 # First bytes of localisation files of other programs.
 LOCALISATION_MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
-    (b"# <localizations", "a rapidSTORM file"),
-    (b"M425", "an Insight3 molecule list"),
-    (b"MATLAB 5.0 MAT-file", "a MATLAB file older than version 7.3"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"ARROW1", "a Feather file"),
-    (b"\x1f\x8b", "a gzip-compressed file"),
+    (b"FEA1", "a Feather file of version 1"),
+    (b"#ASDF", "an ASDF file"),
 )
 # First bytes of what lies beside localisations and is none.
 COMPANION_MAGIC: Final[tuple[tuple[bytes, str], ...]] = (

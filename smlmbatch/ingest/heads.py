@@ -35,7 +35,11 @@ class TextHead:
     newline : what ends a line, b"\\n" also where lines end with CR LF
     damaged : the header came as one quoted cell; quotes mean nothing in this file
     commented : the header stands behind a comment sign
+    spaced : a blank follows every delimiter of the header
     sample : cells of the first records
+    unit : what x and y are in, where the head says so outside the names
+    pixels_nm : a pixel's width and height where the head gives them
+    problem, mend : why a file with such a head can't be read, and what to do; "" where it can
     """
 
     names: tuple[str, ...]
@@ -47,6 +51,11 @@ class TextHead:
     damaged: bool
     commented: bool
     sample: tuple[tuple[str, ...], ...]
+    spaced: bool = False
+    unit: str = ""
+    pixels_nm: tuple[float, ...] = ()
+    problem: str = ""
+    mend: str = ""
 
     @property
     def numeric_cells(self) -> float:
@@ -85,7 +94,7 @@ def parse_head(head: bytes) -> TextHead:
     if header is None:
         names = []
     else:
-        names += [""] * _trailing_cells(names, sample)
+        names += [""] * trailing_cells(names, sample)
     return TextHead(
         names=tuple(names),
         delimiter=delimiter,
@@ -96,7 +105,12 @@ def parse_head(head: bytes) -> TextHead:
         damaged=damaged,
         commented=bool(header) and str(header).startswith("#"),
         sample=sample,
+        spaced=_is_spaced(header or "", delimiter),
     )
+
+
+def _is_spaced(header: str, delimiter: str) -> bool:
+    return header.count(delimiter) == header.count(delimiter + " ") > 0
 
 
 def _encoding(head: bytes) -> str:
@@ -155,7 +169,8 @@ def split(text: str, delimiter: str) -> list[str]:
 
 def _split_header(header: str, records: Sequence[str], forced: str) -> tuple[list[str], str, bool]:
     """Names, delimiter, and whether the header came as one quoted cell."""
-    text, damaged = header.lstrip("#").strip(), False
+    # a first column without a name leaves a tab before the second one's
+    text, damaged = header.lstrip("#").strip() if header.startswith("#") else header.lstrip(" ").rstrip(), False
     if text.startswith('"') and all(len(split(text, delimiter)) == 1 for delimiter in _DELIMITERS):
         inner = split(text, ",")[0]
         if any(delimiter in inner for delimiter in _DELIMITERS):
@@ -175,7 +190,7 @@ def _delimiter(header: str, records: Sequence[str]) -> str:
     return max(_DELIMITERS, key=score)
 
 
-def _trailing_cells(names: Sequence[str], sample: Sequence[Sequence[str]]) -> int:
+def trailing_cells(names: Sequence[str], sample: Sequence[Sequence[str]]) -> int:
     """1 where every record ends with a delimiter that the header lacks."""
     longer = bool(sample) and all(len(row) == len(names) + 1 and not row[-1].strip() for row in sample)
     return int(longer)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smlmbatch.ingest.columns import Resolved
+from smlmbatch.ingest.formats import Filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,11 @@ class RawBlock:
 
 @dataclass(slots=True)
 class Malformed:
-    """What is known of malformed records: a sentence about the first one, for the user."""
+    """What a reader finds out on its way: a sentence about the first malformed record, and whether the file ends within
+    a line, as a torn copy does (its last number may be short of digits)."""
 
     first: str = ""
+    cut_off: bool = False
 
     def note(self, record: int, sentence: str) -> None:
         if not self.first:
@@ -53,7 +56,11 @@ class Malformed:
 class Source:
     """A file ready to be streamed. `blocks` starts from the file's beginning at every call.
 
-    `cut_off`: a text file that ends within a line, as a torn copy does; its last number may be short of digits.
+    Attributes
+    ----------
+    filters : records to drop; their columns are in the blocks like those of `resolved.uses`
+    members : (name of the member or table, its first record) where one file holds several, in record order
+    notes : sentences about the whole file that become warnings
     """
 
     path: Path
@@ -61,4 +68,6 @@ class Source:
     resolved: Resolved
     blocks: Callable[[], Iterator[RawBlock]]
     malformed: Malformed = field(default_factory=Malformed)
-    cut_off: bool = False
+    filters: tuple[Filter, ...] = ()
+    members: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()

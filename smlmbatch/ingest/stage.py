@@ -114,4 +114,5 @@ def _attributes(source: Source, tally: Tally, grid: Grid) -> dict[str, Any]:
         "channel_names": names,
         "n_per_channel": counts,
         "dims": tally.dims,
+        **({"members": [list(member) for member in source.members]} if source.members else {}),
     }

@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from smlmbatch.errors import InputError
+from smlmbatch.ingest.binary import AVERAGED
+from tests.ingest.reading import damage_is_told, read
 
 PICASSO = [
     ("frame", "u4"),
@@ -71,18 +73,37 @@ def test_picasso_sheet_wins_over_the_sidecar(ingest, picasso):
     assert ingest(picasso(locs()), pixel_size_nm=100).attrs["pixel_size_nm"] == 100
 
 
+def test_a_pixel_size_for_all_files_is_for_those_that_say_none(ingest, picasso):
+    assert ingest(picasso(locs()), config={"pixel_size_nm": 100.0}).attrs["pixel_size_nm"] == 117
+
+
 def test_picasso_yaml_runs_no_code(ingest, picasso, tmp_path):
     with pytest.raises(InputError, match="is not YAML"):
         ingest(picasso(locs(), f"Pixelsize: !!python/object/apply:os.system ['touch {tmp_path}/ran']\n"))
     assert not (tmp_path / "ran").exists()
 
 
-def test_picasso_molecule_map_is_refused(ingest, picasso):
-    """Averaged molecules have no whole frames: they are no localisations."""
-    records = np.zeros(20, dtype=[("frame", "f4"), ("x", "f4"), ("y", "f4"), ("lpx", "f4"), ("lpy", "f4")])
-    records["frame"] = 8009.4
-    with pytest.raises(InputError, match=r"20 of 20 records are malformed; record 0 .*frame is not a whole number"):
-        ingest(picasso(records))
+@pytest.mark.parametrize("extra", [["std_frame", "n"], []])
+def test_picasso_molecule_map_has_no_frames(ingest, picasso, extra):
+    """Averaged molecules have no whole frames: they are read without, and the report says so."""
+    records = np.zeros(20, dtype=[(name, "f4") for name in ("frame", "x", "y", "lpx", "lpy", *extra)])
+    records["x"], records["lpx"], records["lpy"] = np.arange(20), 0.02, 0.03
+    records["frame"] = 8009 if extra else 8009.4  # std_frame tells also where all mean frames happen to be whole
+    found = ingest(picasso(records))
+    np.testing.assert_allclose(found.by_row()["x_nm"], (np.arange(20) + 0.5) * 117, atol=1e-3)
+    np.testing.assert_allclose(found.precision_nm, 0.025 * 117, rtol=1e-6)
+    assert "frame" not in found.arrays
+    assert (found.attrs["n"], found.attrs["frame_base"]) == (20, None)
+    assert found.attrs["warnings"] == {AVERAGED: 1}
+
+
+def test_picasso_frames_as_floats(ingest, picasso):
+    """Whole numbers are frames in any type; the few that are broken are malformed."""
+    records = locs(40).astype([(name, "f8") for name, _ in PICASSO])
+    records["frame"][7] = 3.5
+    found = ingest(picasso(records))
+    assert found.attrs["dropped"] == {"malformed": 1}
+    assert found.by_row()["row"].tolist() == [row for row in range(40) if row != 7]
 
 
 def test_picasso_bad_values(ingest, picasso):
@@ -276,3 +297,58 @@ def test_smap_values_in_another_file(ingest, smap):
             file[name] = h5py.ExternalLink(other.name, name)
         with pytest.raises(InputError, match="another file"):
             ingest(path, format="smap")
+
+
+def test_a_dataset_that_claims_more_than_the_file_holds(tmp_path):
+    """Storage that was never written reads as zeros, as many as the header likes."""
+    with h5py.File(tmp_path / "f.hdf5", "w") as file:
+        file.create_dataset("locs", shape=(10**12,), dtype=locs().dtype, chunks=(1000,), compression="gzip")
+    for options in ({}, {"format": "picasso", "pixel_size_nm": 100}):
+        with pytest.raises(InputError, match="/locs would unpack from 0 to"):
+            read(tmp_path / "f.hdf5", **options)
+
+
+def test_random_damage_to_picasso(picasso):
+    assert damage_is_told(picasso(locs(200)), np.random.default_rng(0), pixel_size_nm=100) > 5
+
+
+# ---- tables of one's own in HDF5
+
+
+@pytest.fixture
+def own_hdf5(tmp_path):
+    def put(**tables):
+        with h5py.File(tmp_path / "own.h5", "w") as file:
+            for name, table in tables.items():
+                file[name.replace("__", "/")] = table
+        return tmp_path / "own.h5"
+
+    return put
+
+
+def own_table(n=30):
+    """As pandas writes a table by PyTables: an index, and a field per column."""
+    records = np.zeros(n, dtype=[("index", "i8"), ("x", "f8"), ("y", "f8"), ("frame", "f8"), ("label", "S3")])
+    records["x"], records["y"], records["frame"] = np.arange(n) * 1.5, np.arange(n), np.arange(n) // 4
+    return records
+
+
+def test_own_hdf5_by_a_map(own_hdf5):
+    found = read(own_hdf5(Localizations__table=own_table()), map="x=x,y=y,frame=frame,unit=um")
+    np.testing.assert_allclose(found.x_nm, np.arange(30) * 1500)
+    np.testing.assert_array_equal(found.frame, np.arange(30) // 4)
+    assert found.source.format == "table"
+
+
+def test_own_hdf5_of_our_own_names(own_hdf5):
+    assert read(own_hdf5(t=own_table().astype([("i", "i8"), ("x_nm", "f4"), ("y_nm", "f4"), ("f", "f4"), ("l", "S3")]))).tally.n == 30
+
+
+def test_own_hdf5_without_a_map(own_hdf5):
+    with pytest.raises(InputError, match="an HDF5 table whose columns no reader knows; found index, x, y, frame"):
+        read(own_hdf5(t=own_table()))
+
+
+def test_own_hdf5_of_several_tables(own_hdf5):
+    with pytest.raises(InputError, match="tables in the HDF5 file: /a, /b"):
+        read(own_hdf5(a=own_table(), b=own_table()), map="x=x,y=y,unit=nm", format="table")

@@ -13,6 +13,7 @@ from smlmbatch.errors import InputError
 from smlmbatch.ingest.blocks import TEXT, TextTable, text_blocks
 from smlmbatch.ingest.heads import parse_head
 from smlmbatch.ingest.source import Malformed
+from smlmbatch.ingest.streams import opener_of
 
 TYPES = {0: pa.float64(), 1: pa.float32(), 3: TEXT}
 HEADER = "a,b,unused,c\n"
@@ -36,7 +37,7 @@ def read(path, block_bytes):
     with path.open("rb") as file:
         head = parse_head(file.read(1 << 16))
     index, columns, n = [], {"0": [], "1": [], "3": []}, 0
-    for block in text_blocks(TextTable(path, head, TYPES), Malformed(), block_bytes=block_bytes):
+    for block in text_blocks(TextTable(path, opener_of(path), head, TYPES), Malformed(), block_bytes=block_bytes):
         index += (n + (np.arange(block.n_records) if block.index is None else block.index)).tolist()
         n += block.n_records
         columns["0"] += block.columns["0"].tolist()

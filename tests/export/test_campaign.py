@@ -10,9 +10,11 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from smlmbatch.cli_tools import EXPORT_FORMATS
 from smlmbatch.config import Config
 from smlmbatch.errors import ConfigError
-from smlmbatch.export import PIECE_ROWS, export_campaign
+from smlmbatch.export.campaign import FORMATS, export_campaign
+from smlmbatch.export.stored_field import PIECE_ROWS
 from smlmbatch.samples import Field
 from smlmbatch.store.arrays import UnitReader, unit_writer
 from smlmbatch.work import Campaign, FieldResult
@@ -178,9 +180,8 @@ def test_only_pieces_are_read(campaign, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("wish", "match"),
     [
-        ({"format": "xlsx"}, "format xlsx: wanted one of csv, parquet"),
+        ({"format": "xlsx"}, "format xlsx: wanted one of csv, parquet, thunderstorm, picasso, smap-csv, smlm"),
         ({"what": ["fields", "clusters"]}, "what clusters: wanted one of fields, rois, locs"),
-        ({"what": []}, "what is empty"),
     ],
 )
 def test_unknown_wishes_are_refused(campaign, tmp_path, wish, match):
@@ -195,3 +196,7 @@ def test_an_unfinished_campaign_says_what_to_do(campaign, tmp_path):
     with pytest.raises(ConfigError, match="no field has localisations in the store"):
         export_campaign(bare, tmp_path / "out", what=["locs"])
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_offers_every_format():
+    assert tuple(FORMATS) == EXPORT_FORMATS

@@ -1,0 +1,1 @@
+"""Results out of a campaign: tables, and localisations as other programs write them."""
