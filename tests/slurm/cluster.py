@@ -223,7 +223,16 @@ class Cluster:
         """SIGKILL the node's slurmd, then its step daemons, then their processes: parents first, so that none lives to report."""
         below = guard.descendants([self._daemons[node].pid, *self.step_daemons(node)])
         self.kill_slurmd_only(node)
-        guard.kill([*self.step_daemons(node), *below])
+
+        def all_gone() -> bool:
+            """A killed process keeps its files open until it has wound itself up, and a step daemon just forked opens its log late."""
+            nonlocal below
+            left = self.step_daemons(node)
+            guard.kill([*left, *below])
+            below = guard.descendants(left)
+            return not left
+
+        wait_until(all_gone, timeout_s=10, what=self.describe)
 
     def step_daemons(self, node: str) -> list[int]:
         """Process ids of the node's slurmstepds: nothing names their node but its log file, which they keep open."""
