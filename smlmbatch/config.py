@@ -37,6 +37,35 @@ class IngestConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareConfig:
+    """Which locs enter the store, and whether blinks are merged; part of ingest. 0 (or -1) = off."""
+
+    max_precision_nm: float = 30.0  # lateral; locs without a precision stay. The limit of the contrastive method's data
+    min_photons: float = 0.0
+    max_photons: float = 0.0
+    min_psf_nm: float = 0.0
+    max_psf_nm: float = 0.0
+    first_frame: int = 0  # counted from 0, inclusive
+    last_frame: int = -1  # inclusive; -1 = the last there is
+    merge_nm: float = 0.0  # locs of following frames within this distance become one; 0 = no merging
+    merge_nena: float = 0.0  # the same distance as a multiple of the field's own NeNA precision
+    merge_dark_frames: int = 0  # frames a blink may be dark between two of its locs
+
+    def __post_init__(self) -> None:
+        for name in ("max_precision_nm", "min_photons", "max_photons", "min_psf_nm", "max_psf_nm", "merge_nm", "merge_nena"):
+            _require(getattr(self, name) >= 0, f"prepare.{name}", getattr(self, name), "0 (off) or more")
+        for low, high in (("min_photons", "max_photons"), ("min_psf_nm", "max_psf_nm")):
+            limit = getattr(self, high)
+            _require(limit == 0 or limit > getattr(self, low), f"prepare.{high}", limit, f"more than prepare.{low}, or 0")
+        _require(self.first_frame >= 0, "prepare.first_frame", self.first_frame, "0 or more")
+        _require(
+            self.last_frame == -1 or self.last_frame >= self.first_frame, "prepare.last_frame", self.last_frame, "-1, or a later frame"
+        )
+        _require(not (self.merge_nm and self.merge_nena), "prepare.merge_nena", self.merge_nena, "0 where merge_nm is given")
+        _require(self.merge_dark_frames >= 0, "prepare.merge_dark_frames", self.merge_dark_frames, "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TileConfig:
     """Cell outline and the grid of regions of interest inside it."""
 
@@ -80,12 +109,71 @@ class MeasureConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class QualityConfig:
+    """Limits of the traffic lights: beyond `_amber` a field deserves a look, beyond `_red` its results are in doubt.
+
+    The stage measures; these only judge, so changing them recomputes tables and report, no unit.
+    """
+
+    nena_over_precision_amber: float = 1.5  # NeNA over the stated precision, or its inverse
+    nena_over_precision_red: float = 2.5
+    drift_nm_amber: float = 15.0  # offset of the first half of the frames against the second
+    drift_nm_red: float = 40.0
+    fading_amber: float = 0.2  # locs per frame, last quarter of the frames over the first
+    fading_red: float = 0.05
+    gaps_amber: float = 0.1  # share of the recording without a loc
+    gaps_red: float = 0.3
+    duplicates_amber: float = 0.001  # share of locs at the same place in the same frame as another
+    duplicates_red: float = 0.02
+    blinks_amber: float = 0.1  # share of locs that go on a blink of the frame before, beyond chance
+    blinks_red: float = 0.5
+    crowding_amber: float = 0.1  # share of locs with another of the same frame closer than two PSF widths can be told apart
+    crowding_red: float = 0.3
+    illumination_amber: float = 0.6  # median photons, darkest over brightest part of the field
+    illumination_red: float = 0.35
+    cut_amber: float = 0.1  # share of the outline that runs along the field's edge
+    cut_red: float = 0.4
+    rois_amber: int = 5  # kept regions
+    rois_red: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("nena_over_precision", "drift_nm", "gaps", "duplicates", "blinks", "crowding", "cut"):
+            amber, red = getattr(self, f"{name}_amber"), getattr(self, f"{name}_red")
+            _require(0 <= amber <= red, f"quality.{name}_red", red, f"quality.{name}_amber ({amber:g}) or more")
+        for name in ("fading", "illumination", "rois"):
+            amber, red = getattr(self, f"{name}_amber"), getattr(self, f"{name}_red")
+            _require(0 <= red <= amber, f"quality.{name}_red", red, f"quality.{name}_amber ({amber:g}) or less")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompareConfig:
+    """What is compared with what. Nothing here changes a unit: only tables and report."""
+
+    conditions: str = "condition"  # columns whose product is the condition compared: "condition,region", "dye,protein"
+    reference: str = ""  # the condition all others are compared with; "" = every pair
+    paired: str = ""  # column that pairs values across conditions: "replicate" (same cells), "batch"; "" = not paired
+    periphery_nm: float = 0.0  # regions nearer to the outline than this are "periphery", others "centre"; 0 = the outline file's regions
+    alpha: float = 0.05  # family-wise error rate of the verdict
+    draws: int = 4000  # of the bootstrap over replicates
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(bool(self.conditions.strip(", ")), "compare.conditions", self.conditions, "names of columns with commas between")
+        _require(self.periphery_nm >= 0, "compare.periphery_nm", self.periphery_nm, "a length in nm, or 0")
+        _require(0 < self.alpha < 0.5, "compare.alpha", self.alpha, "a rate between 0 and 0.5")
+        _require(self.draws >= 200, "compare.draws", self.draws, "200 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """All settings of a campaign, section by section."""
 
     ingest: IngestConfig = field(default_factory=IngestConfig)
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
     tile: TileConfig = field(default_factory=TileConfig)
+    quality: QualityConfig = field(default_factory=QualityConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
+    compare: CompareConfig = field(default_factory=CompareConfig)
 
 
 def _require(condition: bool, key: str, found: object, want: str) -> None:

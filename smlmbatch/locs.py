@@ -24,6 +24,7 @@ LOC_COLUMNS: Final[dict[str, str]] = {
     "psf_nm": "f4",
     "channel": "u1",
     "group": "i4",
+    "n_merged": "i4",
     "row": "i8",
 }
 REQUIRED_COLUMNS: Final[tuple[str, ...]] = ("x_nm", "y_nm", "channel", "row")
@@ -40,6 +41,7 @@ class Locs:
     row : (n,) i8, 0-based record in the source's own order
     z_nm, photons, precision_nm, precision_z_nm, background, psf_nm : (n,) f4 or None
     frame, group : (n,) i4 or None; frames from 0
+    n_merged : (n,) i4 or None, locs of the source merged into each; only where blinks were merged
     """
 
     x_nm: NDArray[np.float32]
@@ -54,6 +56,7 @@ class Locs:
     background: NDArray[np.float32] | None = None
     psf_nm: NDArray[np.float32] | None = None
     group: NDArray[np.int32] | None = None
+    n_merged: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.x_nm)

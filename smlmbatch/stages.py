@@ -28,11 +28,17 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One field stage: where its code is, its results' version, and what else its result depends on."""
+    """One field stage: where its code is, its results' version, and what else its result depends on.
+
+    Attributes
+    ----------
+    sections : sections of the settings that its result depends on
+    """
 
     name: str
     module: str
     result_version: int
+    sections: tuple[str, ...]
     upstream: tuple[str, ...]
     depends_on: Callable[[Field, Inputs], dict[str, Any]]
 
@@ -41,7 +47,8 @@ FIELD_STAGES: tuple[Stage, ...] = (
     Stage(
         "ingest",
         "smlmbatch.ingest.stage",
-        1,
+        2,
+        ("ingest", "prepare"),
         (),
         lambda field, inputs: {
             "source": inputs.source,
@@ -57,6 +64,7 @@ FIELD_STAGES: tuple[Stage, ...] = (
         "tile",
         "smlmbatch.tile.stage",
         1,
+        ("tile",),
         ("ingest",),
         lambda field, inputs: {
             "outline": inputs.outline,
@@ -65,7 +73,7 @@ FIELD_STAGES: tuple[Stage, ...] = (
         },
     ),
     # the key seeds the thinning of dense regions
-    Stage("measure", "smlmbatch.measure.stage", 1, ("ingest", "tile"), lambda field, inputs: {"field": field.key}),
+    Stage("measure", "smlmbatch.measure.stage", 1, ("measure",), ("ingest", "tile"), lambda field, inputs: {"field": field.key}),
 )
 
 
@@ -76,7 +84,7 @@ def unit_keys(field: Field, inputs: Inputs, config: Config) -> dict[str, UnitKey
         digest = fingerprint(
             stage=stage.name,
             version=stage.result_version,
-            config=_section(getattr(config, stage.name)),
+            config={name: _section(getattr(config, name)) for name in stage.sections},
             upstream=[keys[name].fingerprint for name in stage.upstream],
             own=stage.depends_on(field, inputs),
         )

@@ -36,6 +36,7 @@ _LOCS = {
     "psf_nm": _column("f4", "nm", "Width (sigma) of the fitted spot; the mean of x and y where both are given."),
     "channel": _column("u1", "1", "Channel number, 0 where the source has one channel.", optional=False),
     "group": _column("i4", "1", "The source's own grouping: pick, trace or cluster."),
+    "n_merged": _column("i4", "1", "Locs of the source merged into this one; present where blinks were merged."),
     "row": _column("i8", "1", "0-based record in the source's own order: joins results back to the file.", optional=False),
     "tile_start": ArraySpec(
         ("tile_bound",), "i8", "1", "First loc of each tile, row-major over `tile_grid` (rows, columns); one more entry closes the last."
@@ -57,6 +58,37 @@ _TILE = {
     "outline_cell": ArraySpec(("ring",), "i4", "1", "Index of the cell the ring belongs to; names in the attribute `cells`."),
     "density": ArraySpec(
         ("bin_y", "bin_x"), "f4", "1/um2", "Smoothed density of all locs, for pictures; bins of the attribute `density_bin_nm`."
+    ),
+}
+
+
+def _bounds(name: str, unit: str, text: str) -> ArraySpec:
+    return ArraySpec((f"{name}_bound",), "f8", unit, f"Bounds of the bins of {text}; one more than bins.", optional=True)
+
+
+def _histogram(name: str, text: str) -> ArraySpec:
+    return ArraySpec((f"{name}_bin", "channel"), "i8", "1", text, optional=True)
+
+
+# Channels in the order of the attribute `channels`. An array is absent where the field doesn't have the quantity.
+_QUALITY = {
+    "frame_bound": _bounds("frame", "frame", "frames (at most 400, equal numbers of frames)"),
+    "frame_locs": _histogram("frame", "Locs per bin of frames."),
+    "precision_bound_nm": _bounds("precision", "nm", "stated precision; the last holds all above"),
+    "precision_locs": _histogram("precision", "Locs per bin of precision."),
+    "photons_bound": _bounds("photons", "photon", "photons (equal steps of the logarithm; both ends hold all beyond)"),
+    "photons_locs": _histogram("photons", "Locs per bin of photons."),
+    "psf_bound_nm": _bounds("psf", "nm", "PSF width; the last holds all above"),
+    "psf_locs": _histogram("psf", "Locs per bin of PSF width."),
+    "z_bound_nm": _bounds("z", "nm", "z"),
+    "z_locs": _histogram("z", "Locs per bin of z."),
+    "nn_bound_nm": _bounds("nn", "nm", "nearest-neighbour distance within kept regions; the last holds all above"),
+    "nn_locs": _histogram("nn", "Locs per bin of nearest-neighbour distance, of a sample of the kept regions."),
+    "nena_bound_nm": _bounds("nena", "nm", "distance to the nearest loc of the next frame"),
+    "nena_pairs": _histogram("nena", "Pairs of locs in following frames per bin of distance."),
+    "nena_fit": ArraySpec(("nena_bin", "channel"), "f8", "1", "Fitted number of pairs per bin; NaN where no fit was possible.", True),
+    "illumination_photons": ArraySpec(
+        ("map_y", "map_x", "channel"), "f8", "photon", "Median photons in each part of the field; NaN where too few locs lie.", True
     ),
 }
 
@@ -85,7 +117,12 @@ _MEASURE = {
 
 # stage → array name → specification
 SCHEMA: Mapping[str, Mapping[str, ArraySpec]] = MappingProxyType(
-    {"ingest": MappingProxyType(_LOCS), "tile": MappingProxyType(_TILE), "measure": MappingProxyType(_MEASURE)}
+    {
+        "ingest": MappingProxyType(_LOCS),
+        "tile": MappingProxyType(_TILE),
+        "quality": MappingProxyType(_QUALITY),
+        "measure": MappingProxyType(_MEASURE),
+    }
 )
 
 

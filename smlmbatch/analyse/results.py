@@ -1,0 +1,93 @@
+"""What the judgement of a campaign consists of: quality checks of fields, comparisons of conditions.
+
+Plain records that `quality` and `statistics` make, the tables hold and the report shows.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Light = Literal["green", "amber", "red", "grey"]  # grey = could not be judged, and why stands in the text
+LIGHTS: tuple[Light, ...] = ("green", "grey", "amber", "red")  # from good to bad: a field has the last of its checks'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityCheck:
+    """One check of one field and channel: a row of `tables/quality.parquet`.
+
+    Attributes
+    ----------
+    check : name of the check, as in the limits of `[quality]` ("drift_nm", "blinks" ...)
+    channel : None for a check of the whole field
+    value : what was measured; NaN where it could not be
+    amber, red : the limits it was held against; NaN where the check has none
+    text : one sentence for a microscopist: what was found, what it means, what to do about it
+    """
+
+    key: str
+    field: str
+    check: str
+    channel: int | None
+    value: float
+    unit: str
+    amber: float
+    red: float
+    light: Light
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One descriptor compared between two conditions in one channel: a row of `tables/comparisons.parquet`.
+
+    Differences are `condition` minus `reference`. Intervals are 95 % intervals of a bootstrap over replicates. NaN where a value is
+    undefined (a test with one replicate).
+
+    Attributes
+    ----------
+    channel : None where channels are part of the condition
+    paired : how values were paired ("" = not)
+    n_pairs : pairs of replicates (or blocks) that entered; 0 where not paired
+    mean_reference, mean : means over replicates, in the descriptor's own unit
+    difference, difference_low, difference_high : in the descriptor's unit, with interval
+    ratio, ratio_low, ratio_high : mean over mean_reference, with interval; NaN where the reference's is not above 0
+    hedges_g, hedges_g_low, hedges_g_high : difference in pooled standard deviations of replicates, corrected for their small number
+    p : of the test on replicate means that the verdict rests on (Welch's t; paired t), not corrected
+    p_family : the same, Bonferroni over the family
+    p_rank : two-sided Mann-Whitney on replicate means (Wilcoxon's signed rank where paired), not corrected
+    p_rank_family : the same, Bonferroni over the family
+    p_rank_smallest : smallest p that this rank test can give with so many replicates
+    p_roi, p_roi_family : two-sided Mann-Whitney on ROIs, as if each were independent: pseudo-replicated, never the verdict
+    n_family : tests in the family
+    verdict : "differs" (p_family < alpha), "no difference shown", "too few replicates" (no test possible)
+    """
+
+    channel: int | None
+    descriptor: str
+    reference: str
+    condition: str
+    paired: str
+    n_replicates_reference: int
+    n_replicates: int
+    n_pairs: int
+    n_rois_reference: int
+    n_rois: int
+    mean_reference: float
+    mean: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    hedges_g: float
+    hedges_g_low: float
+    hedges_g_high: float
+    p: float
+    p_family: float
+    p_rank: float
+    p_rank_family: float
+    p_rank_smallest: float
+    p_roi: float
+    p_roi_family: float
+    n_family: int
+    verdict: str
