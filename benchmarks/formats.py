@@ -82,6 +82,56 @@ def measure_streaming_memory(folder: Path) -> dict[str, Any]:
     return {"worst": worst, "ratio": peaks[worst][1] / peaks[worst][0], "peaks_mib": peaks}
 
 
+def measure_csv_export(folder: Path, *, n_rows: int = 2_000_000, repeats: int = 5) -> dict[str, Any]:
+    """Localisations per second of a field's export as our CSV, and over pyarrow.csv's of the same numbers; the median pair is given.
+
+    Both read the published field and write a file; compiling is left out. Rates are of CPU time, `wall_rows_per_s` of time.
+
+    Returns
+    -------
+    rows_per_s, wall_rows_per_s, ratio, bare_rows_per_s, ratios (of all pairs), file_mb
+    """
+    from smlmbatch.export.text import write_own_csv
+    from tests.export.conftest import ingested
+
+    unit = ingested(ingest.write_csv(folder / "field.csv", n_rows), folder / "unit")
+    _exported(unit, folder / "ours.csv", write_own_csv)
+    pairs = []
+    for _ in range(repeats):
+        bare, ours = _exported(unit, folder / "bare.csv", _bare_csv), _exported(unit, folder / "ours.csv", write_own_csv)
+        pairs.append((bare[0] / ours[0], ours, bare))
+    ratio, ours, bare = sorted(pairs, key=lambda pair: pair[0])[len(pairs) // 2]
+    return {
+        "n_rows": n_rows,
+        "ratio": ratio,
+        "rows_per_s": n_rows / ours[0],
+        "wall_rows_per_s": n_rows / ours[1],
+        "bare_rows_per_s": n_rows / bare[0],
+        "ratios": [pair[0] for pair in pairs],
+        "file_mb": (folder / "ours.csv").stat().st_size / 1e6,
+    }
+
+
+def _exported(unit: Path, path: Path, write: Callable[[Path, Any], None]) -> tuple[float, float]:
+    """CPU and wall seconds."""
+    from smlmbatch.export.stored_field import StoredField
+    from smlmbatch.store.arrays import UnitReader
+
+    cpu, wall = time.process_time(), time.perf_counter()
+    with UnitReader(unit) as reader:
+        write(path, StoredField(reader))
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def _bare_csv(path: Path, field: Any) -> None:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    with path.open("wb") as file:
+        for piece in field.pieces():
+            csv.write_csv(pa.table({name: piece[name] for name in field.names}), file)
+
+
 # ---- files of any size
 
 

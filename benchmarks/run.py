@@ -18,7 +18,7 @@ from typing import Any
 from smlmbatch.hpc.numerics import pin_numerics
 
 pin_numerics()  # as the command line does, before numpy is imported
-from benchmarks import campaign, cluster, formats, ingest, measure  # noqa: E402
+from benchmarks import campaign, cluster, formats, inference, ingest, measure  # noqa: E402
 
 HERE = Path(__file__).parent
 GIB = 1 << 30
@@ -87,6 +87,14 @@ FIGURES: Mapping[str, Figure] = {
         lambda r: f"{r['rows_per_s'] / 1e6:.2f} M/s ({r['slowest']})",
         "≥",
         1.0,
+    ),
+    "export-csv": Figure(
+        "a field of 2 M locs, 9 columns, as CSV: locs per CPU-second, store to file",
+        formats.measure_csv_export,
+        lambda r: r["rows_per_s"] / 1e6,
+        lambda r: f"{r['rows_per_s'] / 1e6:.2f} M/s ({r['ratio']:.2f}x pyarrow.csv)",
+        "≥",
+        2.0,
     ),
     "streaming-memory": Figure(
         "peak memory of `validate` on 200 MB of records against 20 MB, the worst of 8 containers that are streamed",
@@ -187,6 +195,44 @@ FIGURES: Mapping[str, Figure] = {
         lambda r: f"{r['seconds']:.1f} s",
         "≤",
         5.0,
+    ),
+    "inference-null": Figure(
+        "400 simulated campaigns without an effect, 3 against 3 replicates: share in which any descriptor differs (family-wise)",
+        lambda folder: inference.measure(),
+        lambda r: r["null_3"]["any_differs"],
+        lambda r: f"{r['null_3']['any_differs']:.1%} (tests on ROIs as if independent: {r['null_3']['any_differs_roi']:.0%})",
+        "≤",
+        0.05,
+    ),
+    "inference-coverage": Figure(
+        "95 % intervals of the same campaigns that hold the truth: the rarest of difference, ratio, Hedges' g",
+        lambda folder: inference.measure(),
+        lambda r: min(r["null_3"]["coverage"].values()),
+        lambda r: " / ".join(f"{share:.1%}" for share in r["null_3"]["coverage"].values()),
+        "≥",
+        0.93,
+        same_run_as="inference-null",
+    ),
+    "inference-wider": Figure(
+        "clusters 1.3 times as wide: share of campaigns of 5 against 5 replicates in which some descriptor differs",
+        lambda folder: inference.measure(),
+        lambda r: r["wider_5"]["any_differs"],
+        lambda r: f"{r['wider_5']['any_differs']:.0%} (3 against 3: {r['wider_3']['any_differs']:.0%})",
+        "≥",
+        0.8,
+        same_run_as="inference-null",
+    ),
+    "inference-denser": Figure(
+        "1.5 times the locs, density varying by 20 % between replicates, 5 against 5: 95 % intervals of its ratio that hold 1.5",
+        lambda folder: inference.measure(),
+        lambda r: r["denser_5"]["planted_held"],
+        lambda r: (
+            f"{r['denser_5']['planted_held']:.0%} (3 against 3: {r['denser_3']['planted_held']:.0%}); density "
+            f"differs in {r['denser_5']['planted_differs']:.0%} of campaigns (3 against 3: {r['denser_3']['planted_differs']:.0%})"
+        ),
+        "≥",
+        0.9,
+        same_run_as="inference-null",
     ),
 }
 

@@ -1,6 +1,6 @@
 """A campaign on disk: what `plan` freezes in OUTPUT and what every later command reads back.
 
-    OUTPUT/smlmbatch.json   run record: input folder, ignored files, versions (outside the digest set)
+    OUTPUT/smlmbatch.json   run record: input folder, ignored files, versions, image, dates (outside the digest set)
     OUTPUT/samples.csv      the fields, in the order from which parts are cut
     OUTPUT/config.toml      the settings, every key written out
 
@@ -9,11 +9,15 @@ Only `run`, `plan` and `submit` write these; array tasks read them.
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from smlmbatch.analyse.grouping import check_plan
 from smlmbatch.config import Config, load_config, to_toml
 from smlmbatch.errors import ConfigError
+from smlmbatch.hpc.image import image_of
 from smlmbatch.provenance import run_record
 from smlmbatch.samples import Field, read_samples, samples_text
 from smlmbatch.store.units import Store, write_whole
@@ -52,7 +56,8 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
     InputError
         nothing readable in INPUT, or a sample sheet that makes no sense
     ConfigError
-        OUTPUT holds something else, or a campaign with other settings and `update` is not given
+        OUTPUT holds something else, or a campaign with other settings and `update` is not given; or the fields can't be compared
+        as `[compare]` asks
     OSError
         OUTPUT can't be written
     """
@@ -71,6 +76,7 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
         ignored=scan.ignored,
         config=config,
     )
+    check_plan(plan.fields, config=config.compare)
     if freeze:
         _write_plan(plan)
     return plan
@@ -109,9 +115,35 @@ def check_settings(output: Path, config: Config, *, update: bool) -> None:
 def _write_plan(plan: Plan) -> None:
     """The record first: it is what makes a folder ours."""
     record = run_record(input_path=plan.root) | {"given": str(plan.given), "ignored": [list(pair) for pair in plan.ignored]}
-    _write_if_new(plan.output / RECORD, json.dumps(record, indent=1))
+    before = read_record(plan.output)
+    dates = {"planned": before.get("planned") or _now(), "finished": before.get("finished", "")}
+    _write_if_new(plan.output / RECORD, json.dumps(record | {"image": image_of()} | dates, indent=1))
     _write_if_new(plan.output / CONFIG, to_toml(plan.config))
     _write_if_new(plan.output / SAMPLES, samples_text(plan.fields))
+
+
+def read_record(output: Path) -> dict[str, Any]:
+    """The run record; empty if there is none that can be read. Its keys: `provenance.run_record`, and
+
+    given, ignored : see Plan
+    image : the container image of who planned or finished last, {} outside one
+    planned, finished : when the campaign was first planned, and when its tables or report were last written; UTC, "" = not yet
+    """
+    try:
+        found = json.loads((output / RECORD).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def note_finish(output: Path) -> None:
+    """Write into the run record when the campaign's end was reached, and in which image."""
+    record = read_record(output) | {"finished": _now(), "image": image_of()}
+    write_whole(output / RECORD, json.dumps(record, indent=1).encode("utf-8", "surrogateescape"))
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _write_if_new(path: Path, text: str) -> None:

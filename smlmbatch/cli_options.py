@@ -61,6 +61,17 @@ class Part(click.ParamType[Cut]):
         return first, n
 
 
+class Names(click.ParamType[tuple[str, ...]]):
+    """Names with commas between."""
+
+    name = "STAGE[,STAGE]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        return tuple(word for word in (part.strip() for part in value.split(",")) if word)
+
+
 # ---- options, each defined once
 
 folder_type = click.Path(path_type=Path)
@@ -92,17 +103,24 @@ def _stack(*options: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
 
 plan_options = _stack(
     click.option("--sheet", type=folder_type, default=None, help="Sample sheet: a CSV with a column `path`."),
-    click.option("--config", "config_path", type=folder_type, default=None, help="Settings, TOML."),
+    click.option("--preset", default="", metavar="NAME", help="Settings for a kind of structure; `smlmbatch config --presets` lists them."),
+    click.option("--config", "config_path", type=folder_type, default=None, help="Settings, TOML; over those of a preset."),
     click.option("--update", is_flag=True, help="Accept other settings than OUTPUT was made with; recompute what they change."),
     click.option("--map", "column_map", default=None, metavar="Q=COLUMN,…", help='Columns of your own tables: "x=X,y=Y,unit=um".'),
     click.option("--format", "format_name", default=None, help="Read every file with this reader."),
     click.option("--pixel-size-nm", type=float, default=None, help="Camera pixel, where files are in pixels and don't say."),
     click.option("--unit", type=click.Choice(UNITS[1:]), default=None, help="What x and y are in, where files don't say it."),
     click.option("--frame-base", type=click.IntRange(0, 1), default=None, help="Number of the first frame, where it isn't the format's."),
+    click.option("--max-precision-nm", type=float, default=None, help="Drop localisations of a larger one; 0 = none.  [default: 30]"),
+    click.option("--merge-nm", type=float, default=None, help="Merge blinks of following frames this near.  [default: 0, no merging]"),
+    click.option("--merge-dark-frames", type=click.IntRange(0), default=None, help="Frames a blink may be dark.  [default: 0]"),
     click.option("--roi-nm", type=float, default=None, help="Side of a region of interest.  [default: 3000]"),
     click.option("--min-coverage", type=float, default=None, help="Share of a region inside the cell.  [default: 0.9]"),
     click.option("--min-locs", type=int, default=None, help="Fewest localisations of a region.  [default: 50]"),
     click.option("--outline", type=click.Choice(["found", "field"]), default=None, help="Find cells by density, or take the whole field."),
+    click.option("--conditions", default=None, metavar="COLUMN,…", help="Columns whose product is compared: condition,region,channel …"),
+    click.option("--reference", default=None, metavar="CONDITION", help="Compare all others with this one.  [default: every pair]"),
+    click.option("--paired", default=None, metavar="COLUMN", help="What pairs values: replicate (same cells), batch or a label."),
 )
 work_options = _stack(
     click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine."),
@@ -111,6 +129,19 @@ work_options = _stack(
     click.option("--scratch", type=folder_type, default=None, help="Folder for temporary files.  [default: inside OUTPUT]"),
     click.option("--check-inputs", is_flag=True, help="Hash input files again even if size and time are unchanged."),
     click.option("--retry-failed", is_flag=True, help="Try files again that could not be read before."),
+    click.option("--force", is_flag=True, help="Make units again that are there, and compare; only damaged ones are replaced."),
+    click.option("--stop-on-first-error", is_flag=True, help="Begin no further field after the first that fails; exit code 3."),
+)
+select_options = _stack(
+    click.option(
+        "--where", default="", metavar="CONDITION", help="Only fields for which this holds: \"condition == 'EGF' and batch != '2'\"."
+    ),
+    click.option("--field", "fields", multiple=True, metavar="NAME|KEY|GLOB", help="Only these fields; may be given several times."),
+)
+stage_options = _stack(
+    click.option("--only", type=Names(), default=(), help="Only these stages (`report` is one): what they need must be there."),
+    click.option("--skip", type=Names(), default=(), help="All stages but these; what needs them waits unless they are there."),
+    click.option("--reports-only", is_flag=True, help="Compute nothing: tables and report of what is there."),
 )
 
 
@@ -118,16 +149,20 @@ work_options = _stack(
 
 
 def settings_of(options: dict[str, Any], output: Path | None = None) -> Any:
-    """Settings: of --config, else those OUTPUT was made with, else the defaults; then the options that were given."""
+    """Settings: of --preset and over it --config, else those OUTPUT was made with, else the defaults; then the options that were given."""
     from smlmbatch.campaign import CONFIG
-    from smlmbatch.config import load_config, override
+    from smlmbatch.config import override
+    from smlmbatch.settings import resolve
 
     stored = output / CONFIG if output is not None else None
-    base = load_config(options["config_path"]) if options["config_path"] else _stored_settings(stored, update=options["update"])
+    given = options["preset"] or options["config_path"] is not None
+    base = resolve(preset=options["preset"], file=options["config_path"]) if given else _stored_settings(stored, update=options["update"])
     ingest = {name: options[name] for name in ("pixel_size_nm", "unit", "frame_base")}
     ingest |= {"map": options["column_map"], "format": options["format_name"]}
     tile = {name: options[name] for name in ("roi_nm", "min_coverage", "min_locs", "outline")}
-    return override(base, {"ingest": ingest, "tile": tile})
+    prepare = {name: options[name] for name in ("max_precision_nm", "merge_nm", "merge_dark_frames")}
+    compare = {name: options[name] for name in ("conditions", "reference", "paired")}
+    return override(base, {"ingest": ingest, "prepare": prepare, "tile": tile, "compare": compare})
 
 
 def _stored_settings(stored: Path | None, *, update: bool) -> Any:
@@ -145,13 +180,19 @@ def _stored_settings(stored: Path | None, *, update: bool) -> Any:
 
 
 def run_options_of(
-    options: dict[str, Any], place: Place, part: Cut | None, *, stages: tuple[str, ...] | None = None, submission: str = ""
+    options: dict[str, Any],
+    place: Place,
+    part: Cut | None,
+    *,
+    stages: tuple[str, ...] | None = None,
+    alone: bool = False,
+    submission: str = "",
 ) -> Any:
     from smlmbatch.hpc.limits import process_begun
     from smlmbatch.run import ALL_STAGES, RunOptions
 
     return RunOptions(
-        stages=stages or ALL_STAGES,
+        stages=ALL_STAGES if stages is None else stages,
         part=part or (1, 1),
         workers=options["workers"],
         scheduler=options["scheduler"],
@@ -162,7 +203,39 @@ def run_options_of(
         begun=process_begun(),
         check_inputs=options["check_inputs"],
         retry_failed=options["retry_failed"],
+        selection=selection_of(options),
+        alone=alone,
+        force=options["force"],
+        stop_on_first_error=options["stop_on_first_error"],
     )
+
+
+def selection_of(options: dict[str, Any]) -> Any:
+    from smlmbatch.selection import Selection
+
+    return Selection(where=options["where"], fields=options["fields"])
+
+
+def stages_of(options: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
+    """(field stages to run, whether tables and report follow) of --only, --skip and --reports-only.
+
+    Raises
+    ------
+    ConfigError
+        an unknown stage, no stage left, or --reports-only beside anything that chooses
+    """
+    from smlmbatch.run import ALL_STAGES, REPORT
+    from smlmbatch.selection import choose_stages
+
+    if options["reports_only"]:
+        beside = [name for name in ("where", "only", "skip", "force", "stop_on_first_error") if options[name]]
+        if beside or options["fields"]:
+            raise ConfigError(
+                "--reports-only looks at all that is there and computes nothing: give it without options that choose what to compute"
+            )
+        return (), True
+    stages = choose_stages(options["only"], options["skip"], (*ALL_STAGES, REPORT))
+    return tuple(name for name in stages if name != REPORT), REPORT in stages
 
 
 def _memory_of_one(workers: int) -> int:

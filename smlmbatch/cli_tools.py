@@ -1,4 +1,4 @@
-"""Verbs beside the pipeline: validate, simulate, export, doctor."""
+"""Verbs beside the pipeline: validate, simulate, export, crate, config, doctor."""
 
 import sys
 from pathlib import Path
@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
+from smlmbatch.analyse.fingerprint import TABLE_NAMES
 from smlmbatch.cli_options import folder_type, input_argument, json_option, output_argument, plan_options, settings_of
 from smlmbatch.cli_talk import print_json, say, talk
-from smlmbatch.errors import EXIT_FAILED_FIELDS
+from smlmbatch.errors import EXIT_FAILED_FIELDS, ConfigError
 
-EXPORT_FORMATS = ("csv", "parquet", "thunderstorm", "picasso", "smap-csv", "smlm")  # of export.campaign, which takes long to import
+# Of export.campaign, which takes long to import.
+EXPORT_FORMATS = ("csv", "parquet", "thunderstorm", "picasso", "smap-csv", "smlm", "h5ad", "ome-zarr")
 
 
 @click.command()
@@ -44,7 +46,7 @@ def validate(input_path: Path, as_json: bool, **options: Any) -> None:
 
 @click.command()
 @click.argument("folder", type=folder_type)
-@click.option("--conditions", default="clusters", show_default=True, help="What differs: clusters, csr, fibres, or null (nothing).")
+@click.option("--conditions", default="clusters", show_default=True, help="What differs: clusters, csr, fibres, wider, or null (nothing).")
 @click.option("--replicates", type=int, default=6, show_default=True, help="Replicates per condition.")
 @click.option("--fields", "fields_per_replicate", type=int, default=1, show_default=True, help="Fields per replicate.")
 @click.option("--cell-um", type=float, default=12.0, show_default=True, help="Length of a cell; its width is 5/6 of it.")
@@ -69,16 +71,17 @@ def simulate(folder: Path, cell_um: float, **settings: Any) -> None:
 @output_argument
 @click.argument("target", type=folder_type)
 @click.option("--format", "format_name", type=click.Choice(EXPORT_FORMATS), default="csv", show_default=True)
-@click.option(
-    "--what", type=click.Choice(["fields", "rois", "locs"]), multiple=True, help="[default: all; locs for other programs' formats]"
-)
+@click.option("--what", type=click.Choice([*TABLE_NAMES, "locs", "images"]), multiple=True, help="[default: all that the format is for]")
+@click.option("--pixel-nm", type=float, default=20.0, show_default=True, help="Pixel of density images (ome-zarr).")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
-def export(output: Path, target: Path, format_name: str, what: tuple[str, ...], overwrite: bool) -> None:
-    """Export tables and localisations: CSV or Parquet in nanometres, or localisations as another program writes them.
+def export(output: Path, target: Path, format_name: str, what: tuple[str, ...], pixel_nm: float, overwrite: bool) -> None:
+    """Export tables and localisations: CSV or Parquet in nanometres, localisations as another program writes them, ROIs as
+    AnnData (h5ad), or density images for napari (ome-zarr).
 
     \b
     smlmbatch export results/ for_r/ --what rois
     smlmbatch export results/ for_picasso/ --format picasso
+    smlmbatch export results/ for_napari/ --format ome-zarr --pixel-nm 10
     """
     from smlmbatch.campaign import load_plan
     from smlmbatch.export.campaign import export_campaign, unfit_fields
@@ -87,11 +90,52 @@ def export(output: Path, target: Path, format_name: str, what: tuple[str, ...], 
 
     loaded = load_plan(output)
     campaign = collect(loaded, standing(loaded, trust_cache=True))
-    if not what or "locs" in what:
-        for name, reason in unfit_fields(campaign, format_name).items():
+    if not what or {"locs", "images"} & set(what):
+        for name, reason in unfit_fields(campaign, format_name, pixel_nm=pixel_nm).items() if format_name != "h5ad" else ():
             talk(f"warning: {name} is left out: it {reason}")
-    for path in export_campaign(campaign, target, format=format_name, what=what, overwrite=overwrite):
+    for path in export_campaign(campaign, target, format=format_name, what=what, overwrite=overwrite, pixel_nm=pixel_nm):
         say(str(path))
+
+
+@click.command()
+@output_argument
+@click.option("--licence", "--license", default="", metavar="URL", help="Licence of the results, where there is one.")
+@click.option("--agent", default="", metavar="URL", help="Who ran it: an ORCID or another address.")
+@click.option("--agent-name", default="", metavar="NAME", help="What the agent is called.")
+def crate(output: Path, **said: str) -> None:
+    """Write OUTPUT/ro-crate-metadata.json: inputs, settings, software and results of the run as an RO-Crate (Process Run Crate).
+
+    \b
+    smlmbatch crate results/ --licence https://spdx.org/licenses/CC-BY-4.0
+    """
+    from smlmbatch.campaign import load_plan
+    from smlmbatch.crate import write_crate
+
+    say(str(write_crate(load_plan(output), **said)))
+
+
+@click.command()
+@click.argument("output", required=False, type=folder_type)
+@click.option("--presets", "list_presets", is_flag=True, help="List the presets instead.")
+@plan_options
+def config(output: Path | None, list_presets: bool, **options: Any) -> None:
+    """Print all settings as TOML, with what each means: the defaults, those of OUTPUT, of a preset, or of given options.
+
+    \b
+    smlmbatch config --preset receptors > settings.toml     then: smlmbatch run data/ results/ --config settings.toml
+    smlmbatch config results/
+    smlmbatch config --presets
+    """
+    from smlmbatch.campaign import CONFIG
+    from smlmbatch.settings import documented, preset_names, preset_title
+
+    if output is not None and not (output / CONFIG).is_file():
+        raise ConfigError(f"{output} holds no campaign (no {CONFIG})")
+    if list_presets:
+        for name in preset_names():
+            say(f"{name:<16}{preset_title(name)}")
+    else:
+        say(documented(settings_of(options, output), preset=options["preset"]).rstrip("\n"))
 
 
 @click.command()
@@ -112,4 +156,4 @@ def doctor(as_json: bool) -> None:
         say(f"{name:<22}{value if not isinstance(value, dict) else ', '.join(f'{k} {v}' for k, v in value.items())}")
 
 
-VERBS = (validate, simulate, export, doctor)
+VERBS = (validate, simulate, export, crate, config, doctor)

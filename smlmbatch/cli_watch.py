@@ -150,18 +150,28 @@ def _say_status(progress: Any) -> None:
 @click.command()
 @output_argument
 @click.option("--list", "as_list", is_flag=True, help="Print the digest of every unit and table as well.")
+@click.option("--against", "other", type=folder_type, default=None, help="Say what differs from this OUTPUT (the older one), and why.")
+@click.option(
+    "--effects", type=folder_type, default=None, metavar="FILE", help="With --against: write what that does to the numbers, a CSV."
+)
 @json_option
-def verify(output: Path, as_list: bool, as_json: bool) -> None:
+def verify(output: Path, as_list: bool, other: Path | None, effects: Path | None, as_json: bool) -> None:
     """Recompute the digests of all results and print the digest of the whole set.
 
-    Equal digests mean equal results, whatever parts, workers or restarts made them. Exit code 3 if a unit is damaged.
+    Equal digests mean equal results, whatever parts, workers or restarts made them. Exit code 3 if a unit is damaged, or
+    with --against if results differ.
 
     \b
     smlmbatch verify results/
+    smlmbatch verify results/ --against results_of_last_year/ --effects effects.csv
     """
     from smlmbatch.campaign import load_plan
     from smlmbatch.upkeep import verify_campaign
 
+    if other is not None:
+        sys.exit(_compare(output, other, effects, as_json=as_json))
+    if effects is not None:
+        raise ConfigError("--effects compares two campaigns: name the other by --against")
     verdict = verify_campaign(load_plan(output))
     if as_json:
         print_json({"digest": verdict.digest, "members": verdict.members, "damaged": verdict.damaged})
@@ -173,6 +183,28 @@ def verify(output: Path, as_list: bool, as_json: bool) -> None:
         talk(f"damaged: {name}: {problem}")
     if verdict.damaged:
         sys.exit(EXIT_FAILED_FIELDS)
+
+
+def _compare(output: Path, other: Path, effects: Path | None, *, as_json: bool) -> int:
+    from smlmbatch.against.difference import compare, to_json
+    from smlmbatch.against.effects import compare_rois, short_table, write_effects
+    from smlmbatch.against.wording import difference_text
+    from smlmbatch.campaign import load_plan
+
+    here, there = load_plan(output), load_plan(other)
+    difference = compare(here, there)
+    found = to_json(difference)
+    lines = list(difference_text(difference))
+    if effects is not None:
+        effect = compare_rois(there.output / "tables" / "rois.parquet", here.output / "tables" / "rois.parquet")
+        write_effects(effects, effect)
+        found["effects"] = [dataclasses.asdict(row) for row in effect.rows]
+        lines[-1:] = [*short_table(effect, most=_MOST_NAMED), f"all of them: {effects}", "", lines[-1]]
+    if as_json:
+        print_json(found)
+    else:
+        say("\n".join(lines))
+    return 0 if difference.equal else EXIT_FAILED_FIELDS
 
 
 @click.command()

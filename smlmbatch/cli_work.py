@@ -16,8 +16,12 @@ from smlmbatch.cli_options import (
     pass_place,
     plan_options,
     run_options_of,
+    select_options,
+    selection_of,
     settings_of,
     shares_of,
+    stage_options,
+    stages_of,
     tasks_option,
     work_options,
 )
@@ -31,6 +35,8 @@ from smlmbatch.hpc.place import Place
 @output_argument
 @plan_options
 @part_option
+@select_options
+@stage_options
 @work_options
 @pass_place
 def run(place: Place, /, input_path: Path, output: Path, part: Cut | None, **options: Any) -> None:
@@ -39,60 +45,76 @@ def run(place: Place, /, input_path: Path, output: Path, part: Cut | None, **opt
     \b
     smlmbatch run data/ results/ --workers 4
     smlmbatch run data/ results/ --part 2/8      (after `smlmbatch plan data/ results/`)
-    """
-    from smlmbatch.campaign import check_settings, load_plan, same_input
+    smlmbatch run data/ results/ --where "condition == 'EGF' and batch in ('1', '2')"
+    smlmbatch run data/ results/ --field 'egf/*' --skip quality
 
-    work = run_options_of(options, place, part)
-    if part is None:
-        plan = _plan(input_path, output, options)
-        talk(_planned(plan))
-        outcomes = _run_fields(plan, work)
-        sys.exit(_finish(plan, outcomes))
-    else:
-        if options["sheet"] or options["update"]:
-            raise ConfigError("--part works on what was planned: give --sheet and --update to `smlmbatch plan`")
-        plan = load_plan(output)
-        if not same_input(plan, input_path):
-            raise ConfigError(f"{output} was planned for INPUT {plan.given}: give that, or plan again")
-        check_settings(plan.output, settings_of(options, output), update=False)  # a part works on what was planned
-        _run_fields(plan, work)
+    Chosen fields are worked on; tables and report then show all that is there. A stage that needs one which is
+    skipped and not there waits, and the run says so. --force never replaces a whole unit: one that comes out
+    otherwise is named as not reproducible, exit code 3.
+    """
+    from smlmbatch.upkeep import standing
+
+    stages, reports = stages_of(options)
+    work = run_options_of(options, place, part, stages=stages, alone=bool(options["only"] or options["skip"]))
+    if part is not None:
+        if options["reports_only"] or "report" in options["only"]:
+            raise ConfigError("--part is a share of the fields; tables and report are of all: run without --part, or `smlmbatch report`")
+        sys.exit(_part_code(_run_fields(_planned_for(input_path, output, options), work), work))
+    plan = _plan(input_path, output, options)
+    talk(_planned(plan))
+    outcomes = _run_fields(plan, work) if stages else standing(plan, trust_cache=True)
+    sys.exit(_end(plan, outcomes, work, reports=reports))
 
 
 @click.command()
 @input_argument
 @output_argument
 @plan_options
+@select_options
 @json_option
 def plan(input_path: Path, output: Path, as_json: bool, **options: Any) -> None:
     """Look through INPUT and freeze the campaign in OUTPUT (samples.csv, config.toml), computing nothing.
 
     \b
     smlmbatch plan data/ results/
+    smlmbatch plan data/ results/ --where "condition == 'EGF'"      (shows what a run would choose; all are planned)
     """
+    from smlmbatch.selection import choose
+
     planned = _plan(input_path, output, options)
+    chosen = choose(planned.fields, selection_of(options))
+    fields = [field for field in planned.fields if field.key in chosen]
     if as_json:
-        print_json({"fields": [{"key": f.key, "path": f.path} for f in planned.fields], "ignored": planned.ignored})
+        print_json({"fields": [{"key": f.key, "path": f.path} for f in fields], "ignored": planned.ignored})
         return
-    for field in planned.fields:
+    for field in fields:
         say(f"{field.key}  {field.condition}  {field.replicate}  {field.format or 'not readable'}  {field.path}")
     talk(_planned(planned))
+    _tell_left_out(len(planned.fields) - len(fields), len(planned.fields))
 
 
 def _stage_verb(name: str, what: str) -> click.Command:
-    """One verb per field stage; they differ in the name only."""
+    """One verb per field stage; they differ in the name only.
+
+    Each makes the stages before its own too, also those it doesn't rest on: of a chain of array jobs, a later one makes up for what
+    an earlier one left undone.
+    """
 
     @click.command(name=name, help=f"{what}\n\n\b\nsmlmbatch {name} results/ --part 2/8", short_help=what)
     @output_argument
     @part_option
     @tasks_option
+    @select_options
     @work_options
     @pass_place
     def verb(place: Place, /, output: Path, part: Cut | None, tasks: Path | None, **options: Any) -> None:
         from smlmbatch.campaign import load_plan
+        from smlmbatch.run import ALL_STAGES
 
         def work(campaign: Path, cut: Cut | None, submission: str) -> int:
-            _run_fields(load_plan(campaign), run_options_of(options, place, cut, stages=(name,), submission=submission))
-            return 0
+            stages = ALL_STAGES[: ALL_STAGES.index(name) + 1]
+            work = run_options_of(options, place, cut, stages=stages, submission=submission)
+            return _part_code(_run_fields(load_plan(campaign), work), work)
 
         sys.exit(_one_by_one(shares_of(output, place, part, tasks), work))
 
@@ -101,7 +123,8 @@ def _stage_verb(name: str, what: str) -> click.Command:
 
 ingest = _stage_verb("ingest", "Read the planned files into the store.")
 tile = _stage_verb("tile", "Find cells and lay the grid of regions (ingesting first what is not yet).")
-measure = _stage_verb("measure", "Measure the regions (doing first what is needed for it).")
+quality = _stage_verb("quality", "Measure what the data are worth (doing first what comes before it).")
+measure = _stage_verb("measure", "Measure the regions (doing first what comes before it).")
 
 
 @click.command()
@@ -117,6 +140,7 @@ def report(place: Place, /, output: Path, tasks: Path | None) -> None:
     smlmbatch report results/
     """
     from smlmbatch.campaign import load_plan
+    from smlmbatch.run import RunOptions
     from smlmbatch.upkeep import standing
 
     def work(campaign: Path, cut: Cut | None, submission: str) -> int:
@@ -124,7 +148,7 @@ def report(place: Place, /, output: Path, tasks: Path | None) -> None:
         _prepare(loaded.output)
         for death in loaded.store.sweep(place):
             talk(f"left unfinished: {death.stage} of {death.field}: {death.finding}")
-        return _finish(loaded, standing(loaded, trust_cache=True))  # INPUT may be away
+        return _end(loaded, standing(loaded, trust_cache=True), RunOptions())  # INPUT may be away
 
     sys.exit(_one_by_one(shares_of(output, place, None, tasks), work))
 
@@ -136,6 +160,19 @@ def _plan(input_path: Path, output: Path, options: dict[str, Any]) -> Any:
     from smlmbatch.campaign import plan_campaign
 
     return plan_campaign(input_path, output, sheet=options["sheet"], config=settings_of(options, output), update=options["update"])
+
+
+def _planned_for(input_path: Path, output: Path, options: dict[str, Any]) -> Any:
+    """The plan that a part works on: as it was frozen, for this INPUT and these settings."""
+    from smlmbatch.campaign import check_settings, load_plan, same_input
+
+    if options["sheet"] or options["update"]:
+        raise ConfigError("--part works on what was planned: give --sheet and --update to `smlmbatch plan`")
+    plan = load_plan(output)
+    if not same_input(plan, input_path):
+        raise ConfigError(f"{output} was planned for INPUT {plan.given}: give that, or plan again")
+    check_settings(plan.output, settings_of(options, output), update=False)
+    return plan
 
 
 def _planned(planned: Any) -> str:
@@ -173,14 +210,49 @@ def _run_fields(plan: Any, work: Any) -> Any:
     return run_fields(plan, work, talk)
 
 
-def _finish(plan: Any, outcomes: Any) -> int:
-    """Tables, report and the exit code of a campaign's end."""
-    from smlmbatch.run import ALL_STAGES, finish
+def _part_code(outcomes: Any, work: Any) -> int:
+    """Exit code of a share of the fields: 0 although some failed (that must not cancel a chain), unless it was asked to stop at that."""
+    failed = work.stop_on_first_error and any(outcome.failure is not None for outcome in outcomes)
+    return EXIT_FAILED_FIELDS if failed or _tell_unlike(outcomes) else 0
 
-    finish(plan, outcomes, talk)
-    say(str(plan.output / "report" / "index.html"))
-    failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
-    unfinished = [o.field.path for o in outcomes if o.failure is None and not o.fresh.issuperset(ALL_STAGES)]
+
+def _tell_unlike(outcomes: Any) -> bool:
+    """Name the units that, made again, came out otherwise."""
+    unlike = [unit for outcome in outcomes for unit in outcome.made if unit.again == "differs"]
+    for unit in unlike[:_MOST_NAMED]:
+        talk(f"not reproducible: {unit.stage} of {unit.field}")
+    if unlike:
+        mend = "run into a new OUTPUT; `smlmbatch verify NEW --against OLD` shows what that changes"
+        talk(f"{len(unlike)} units came out otherwise and were dropped: {mend}")
+    return bool(unlike)
+
+
+def _tell_left_out(n: int, total: int) -> None:
+    if n:
+        talk(f"left out by the selection: {n} of {total} fields")
+
+
+def _end(plan: Any, outcomes: Any, work: Any, *, reports: bool = True) -> int:
+    """Tables and report of the whole campaign; the exit code of what was worked on."""
+    from smlmbatch.run import finish, whole_campaign
+
+    if reports:
+        finish(plan, whole_campaign(plan, outcomes, work), talk, force=work.force)
+        say(str(plan.output / "report" / "index.html"))
+    code = _tell_end(plan, outcomes, work)
+    code = EXIT_FAILED_FIELDS if _tell_unlike(outcomes) and code == 0 else code
+    _tell_left_out(len(plan.fields) - len(outcomes), len(plan.fields))
+    return code
+
+
+def _tell_end(plan: Any, outcomes: Any, work: Any) -> int:
+    """Say which of the fields worked on are not finished, or failed; the exit code of that."""
+    from smlmbatch.run import ALL_STAGES
+
+    wanted = work.stages or ALL_STAGES
+    undone = [o for o in outcomes if not o.fresh.issuperset(wanted) or (o.failure is not None and o.failure.stage in wanted)]
+    failures = [outcome.failure for outcome in undone if outcome.failure is not None]
+    unfinished = [outcome.field.path for outcome in undone if outcome.failure is None]
     for path in unfinished[:_MOST_NAMED]:
         talk(f"not finished: {path}")
     if unfinished:
@@ -193,4 +265,4 @@ def _finish(plan: Any, outcomes: Any) -> int:
 
 
 _MOST_NAMED = 20
-VERBS = (run, plan, ingest, tile, measure, report)
+VERBS = (run, plan, ingest, tile, quality, measure, report)

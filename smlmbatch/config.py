@@ -41,10 +41,10 @@ class PrepareConfig:
     """Which locs enter the store, and whether blinks are merged; part of ingest. 0 (or -1) = off."""
 
     max_precision_nm: float = 30.0  # lateral; locs without a precision stay. The limit of the contrastive method's data
-    min_photons: float = 0.0
-    max_photons: float = 0.0
-    min_psf_nm: float = 0.0
-    max_psf_nm: float = 0.0
+    min_photons: float = 0.0  # dimmer locs are left out; locs without a photon number stay
+    max_photons: float = 0.0  # brighter locs are left out: two emitters at once, or beads
+    min_psf_nm: float = 0.0  # standard deviation of the spot; narrower ones are noise of single pixels
+    max_psf_nm: float = 0.0  # wider ones are out of focus, or two emitters
     first_frame: int = 0  # counted from 0, inclusive
     last_frame: int = -1  # inclusive; -1 = the last there is
     merge_nm: float = 0.0  # locs of following frames within this distance become one; 0 = no merging
@@ -93,12 +93,12 @@ class TileConfig:
 class MeasureConfig:
     """Descriptors of one region and channel."""
 
-    dbscan_eps_nm: float = 25.0
+    dbscan_eps_nm: float = 25.0  # radius within which DBSCAN looks for neighbours
     dbscan_min_locs: int = 5  # neighbours within eps, the loc itself included
     ripley_max_nm: float = 0.0  # largest radius; 0 = a quarter of the region's side
-    ripley_step_nm: float = 10.0
+    ripley_step_nm: float = 10.0  # distance between two radii
     ripley_max_locs: int = 10_000  # denser regions are thinned at random (K does not change under thinning)
-    seed: int = 0
+    seed: int = 0  # of that thinning
 
     def __post_init__(self) -> None:
         _require(self.dbscan_eps_nm > 0, "measure.dbscan_eps_nm", self.dbscan_eps_nm, "a length above 0 nm")
@@ -155,7 +155,7 @@ class CompareConfig:
     periphery_nm: float = 0.0  # regions nearer to the outline than this are "periphery", others "centre"; 0 = the outline file's regions
     alpha: float = 0.05  # family-wise error rate of the verdict
     draws: int = 4000  # of the bootstrap over replicates
-    seed: int = 0
+    seed: int = 0  # of these draws
 
     def __post_init__(self) -> None:
         _require(bool(self.conditions.strip(", ")), "compare.conditions", self.conditions, "names of columns with commas between")
@@ -189,13 +189,23 @@ def load_config(path: Path) -> Config:
     ConfigError
         unknown section or key, wrong type, impossible value, broken TOML
     """
+    return config_from_dict(read_tables(path), source=str(path))
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """What a TOML file says, not yet held against the known sections and keys.
+
+    Raises
+    ------
+    ConfigError
+        not there, or no TOML
+    """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not TOML ({error})") from error
-    return config_from_dict(raw, source=str(path))
 
 
 def config_from_dict(raw: dict[str, Any], *, source: str = "configuration") -> Config:

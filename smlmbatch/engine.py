@@ -9,20 +9,24 @@ import importlib
 import os
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Any
 
 from smlmbatch.config import Config
 from smlmbatch.errors import InputError, Interrupted
 from smlmbatch.hpc.limits import memory_limit_bytes, peak_bytes, reset_peak
-from smlmbatch.hpc.numerics import pin_caches
+from smlmbatch.hpc.numerics import instructions, pin_caches
 from smlmbatch.hpc.place import Place
 from smlmbatch.hpc.records import UnitRecord
+from smlmbatch.provenance import software
 from smlmbatch.samples import Field
-from smlmbatch.stages import FIELD_STAGES, Inputs, Stage, unit_keys
+from smlmbatch.stages import FIELD_STAGES, Inputs, Stage, unit_keys, unit_parts
 from smlmbatch.store.attempts import Attempt, Errand, UnitKey, scratch_prefix
 from smlmbatch.store.units import Failure, Store, failure_of_error
 
@@ -38,7 +42,9 @@ class FieldTask:
     Attributes
     ----------
     root : INPUT folder that paths are relative to
-    stages : names of the stages to run; those before them must be fresh or are run too
+    stages : names of the stages to run; those they rest on must be fresh or are run too
+    alone : run the named stages alone; a unit whose upstream is not there is left
+    force : make units of the named stages again although they are fresh, and compare
     place, submission : where and on whose behalf this runs, for attempts, failures and logs
     begun : when the run of which this is a part began, seconds since 1970
     retry_failed : try units again whose input failed before
@@ -56,6 +62,8 @@ class FieldTask:
     begun: float = 0.0
     check_inputs: bool = False
     retry_failed: bool = False
+    alone: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,13 @@ def read_inputs(task: FieldTask, store: Store) -> Inputs:
 
 def sidecar_of(task: FieldTask) -> Path | None:
     """The file that is read besides the source: Picasso's metadata."""
-    return (task.root / task.field.path).with_suffix(".yaml") if task.field.format == "picasso" else None
+    name = sidecar_name(task.field)
+    return task.root / name if name else None
+
+
+def sidecar_name(field: Field) -> str:
+    """Its path, relative to INPUT; "" where the format has none."""
+    return str(Path(field.path).with_suffix(".yaml")) if field.format == "picasso" else ""
 
 
 def _outline_hash(task: FieldTask, store: Store) -> str:
@@ -125,24 +139,28 @@ def process_field(task: FieldTask) -> FieldOutcome:
         inputs = read_inputs(task, store)
         store.forget_failure(unread)
         keys = unit_keys(task.field, inputs, task.config)
-        for stage in _needed(task.stages):
+        for stage in needed_stages(task):
             key = keys[stage.name]
-            if store.is_fresh(key):
+            if store.is_fresh(key) and not (task.force and stage.name in task.stages):
                 continue
+            if not all(store.is_fresh(keys[name]) for name in stage.upstream):
+                continue  # stages left out on purpose; `run` says so
             known = store.failure(key)
             if known is not None and stands(known, task):
                 return FieldOutcome(task.field, keys, _fresh(store, keys), tuple(made), known, source_sha256=inputs.source)
             memory, asked_at = allowed_memory(task.memory_bytes, known), time.time()
             with store.attempt(_errand(task, key, memory)) as attempt:
                 attempt_name = attempt.name
-                made.append(_make_unit(replace(task, memory_bytes=memory), store, stage, keys, attempt))
+                origin = unit_parts(task.field, inputs, task.config)[stage.name]
+                made.append(_make_unit(replace(task, memory_bytes=memory), store, stage, keys, attempt, origin))
     except Interrupted:
         if attempt_name and _took_all_the_time(task, asked_at):
             _try_to_record(store, _overrun(task, key, attempt_name, asked_at))
         raise
     except Exception as error:  # noqa: BLE001 - the one place that keeps a bad field from stopping the batch
         failure = failure_of_error(key, error, path=task.field.path, attempt=attempt_name)
-        failure = _try_to_record(store, replace(failure, submission=task.submission, memory_mib=memory >> 20))
+        failure = replace(failure, submission=task.submission, memory_mib=memory >> 20)
+        failure = failure if store.is_fresh(key) else _try_to_record(store, failure)  # made again in vain: what was published stands
         trace = "" if failure.kind == "input" else traceback.format_exc()
         return FieldOutcome(task.field, keys, _fresh(store, keys), tuple(made), failure, trace, inputs.source)
     return FieldOutcome(task.field, keys, _fresh(store, keys), tuple(made), source_sha256=inputs.source)
@@ -183,10 +201,19 @@ def _errand(task: FieldTask, key: UnitKey, memory_bytes: int) -> Errand:
     )
 
 
-def _needed(wanted: Sequence[str]) -> Iterator[Stage]:
-    """The wanted stages and all before the last of them, in order."""
-    last = max(i for i, stage in enumerate(FIELD_STAGES) if stage.name in wanted)
-    yield from FIELD_STAGES[: last + 1]
+def needed_stages(task: FieldTask) -> list[Stage]:
+    """The wanted stages and, unless they are to run alone, all that they rest on; in order."""
+    names = set(task.stages)
+    for stage in () if task.alone else reversed(FIELD_STAGES):
+        if stage.name in names:
+            names.update(stage.upstream)
+    return [stage for stage in FIELD_STAGES if stage.name in names]
+
+
+@lru_cache(maxsize=1)
+def _made_by() -> Mapping[str, str]:
+    """Versions and pinned instruction set: what may explain that a result can't be made again elsewhere."""
+    return MappingProxyType(software() | {"instructions": instructions()})
 
 
 def _try_to_record(store: Store, failure: Failure) -> Failure:
@@ -197,7 +224,9 @@ def _try_to_record(store: Store, failure: Failure) -> Failure:
         return failure
 
 
-def _make_unit(task: FieldTask, store: Store, stage: Stage, keys: Mapping[str, UnitKey], attempt: Attempt) -> UnitRecord:
+def _make_unit(
+    task: FieldTask, store: Store, stage: Stage, keys: Mapping[str, UnitKey], attempt: Attempt, origin: Mapping[str, Any]
+) -> UnitRecord:
     from smlmbatch.store.arrays import UnitReader, unit_writer
     from smlmbatch.work import Work
 
@@ -208,6 +237,7 @@ def _make_unit(task: FieldTask, store: Store, stage: Stage, keys: Mapping[str, U
         upstream = {name: stack.enter_context(UnitReader(store.unit_path(keys[name]))) for name in stage.upstream}
         scratch = stack.enter_context(TemporaryDirectory(dir=task.scratch or attempt.folder, prefix=f"{scratch_prefix()}{attempt.name}-"))
         out = stack.enter_context(unit_writer(attempt.unit, stage.name))
+        out.made_of, out.made_by = origin, _made_by()
         work = Work(
             field=task.field,
             source=source,
@@ -219,7 +249,11 @@ def _make_unit(task: FieldTask, store: Store, stage: Stage, keys: Mapping[str, U
             memory_bytes=task.memory_bytes,
         )
         importlib.import_module(stage.module).run(work)
-    published = store.publish(keys[stage.name], attempt)
+    if task.force:
+        again = store.publish_again(keys[stage.name], attempt)
+        published = again in ("", "replaced")
+    else:
+        again, published = "", store.publish(keys[stage.name], attempt)
     return UnitRecord(
         field=task.field.key,
         stage=stage.name,
@@ -234,6 +268,7 @@ def _make_unit(task: FieldTask, store: Store, stage: Stage, keys: Mapping[str, U
         peak_mib=peak_bytes() >> 20,
         memory_mib=task.memory_bytes >> 20,
         published=published,
+        again=again,
         host=os.uname().nodename,
         job=task.place.array_job or task.place.job,
         task=task.place.task,

@@ -9,31 +9,34 @@ import io
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from smlmbatch.analyse.fingerprint import tables_fingerprint
-from smlmbatch.campaign import FAILED, Plan
-from smlmbatch.engine import FieldOutcome, FieldTask, inspect_field, process_field, stands
+from smlmbatch.campaign import FAILED, Plan, note_finish
+from smlmbatch.engine import FieldOutcome, FieldTask, inspect_field, needed_stages, process_field, stands
 from smlmbatch.hpc.child import WorkerDied
 from smlmbatch.hpc.place import Place
 from smlmbatch.hpc.pool import map_units
 from smlmbatch.hpc.records import UnitLog
 from smlmbatch.provenance import fingerprint, software
 from smlmbatch.report.fingerprint import report_fingerprint
+from smlmbatch.selection import Selection, choose
 from smlmbatch.stages import FIELD_STAGES
 from smlmbatch.store.attempts import Errand, UnitKey, sweep_scratch
 from smlmbatch.store.units import Failure, failure_of_error, write_whole
 from smlmbatch.work import Campaign, FieldResult
 
 ALL_STAGES = tuple(stage.name for stage in FIELD_STAGES)
-_TABLES_VERSION = 1
-_REPORT_VERSION = 3
+REPORT = "report"  # the campaign's end, tables included, as --only and --skip call it
+_TABLES_VERSION = 3
+_REPORT_VERSION = 4
 _CIRCUMSTANCES = {"attempt": "", "tries": 0, "submission": "", "memory_mib": 0, "lost": False}  # of a failure, not its substance
 Talk = Callable[[str], None]
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,9 @@ class RunOptions:
     scratch : folder for spill files; None = inside OUTPUT
     place : where this process stands among the processes of a job
     begun : when this process began, seconds since 1970; 0 = now
+    stages, alone, force : see `engine.FieldTask`
+    selection : which fields to work on, chosen after the cut into parts
+    stop_on_first_error : begin no further field after the first that fails for good
     submission : what this run is part of (a folder's name under OUTPUT/jobs); "" = only of itself
     """
 
@@ -62,11 +68,22 @@ class RunOptions:
     begun: float = 0.0
     check_inputs: bool = False
     retry_failed: bool = False
+    selection: Selection = field(default_factory=Selection)
+    alone: bool = False
+    force: bool = False
+    stop_on_first_error: bool = False
 
 
 def field_tasks(plan: Plan, options: RunOptions) -> list[FieldTask]:
-    """One task per field of the part, in the order of samples.csv."""
+    """One task per chosen field of the part, in the order of samples.csv.
+
+    Raises
+    ------
+    ConfigError
+        the selection makes no sense, or chooses no field of the campaign
+    """
     first, n = options.part
+    chosen = choose(plan.fields, options.selection)
     begun = options.begun or time.time()
     return [
         FieldTask(
@@ -82,8 +99,11 @@ def field_tasks(plan: Plan, options: RunOptions) -> list[FieldTask]:
             begun=begun,
             check_inputs=options.check_inputs,
             retry_failed=options.retry_failed,
+            alone=options.alone,
+            force=options.force,
         )
         for planned in plan.fields[first - 1 :: n]
+        if planned.key in chosen
     ]
 
 
@@ -103,25 +123,35 @@ def run_fields(plan: Plan, options: RunOptions, talk: Talk) -> list[FieldOutcome
     _tell_progress(tasks, todo, standing, talk)
     log = UnitLog(plan.output / "logs")
     for smaller in (False, True):
-        counter = _Counter(len(todo))
-        for task, outcome in _work(plan, todo, options):
-            _log_outcome(log, outcome)
-            _report_outcome(outcome, counter.next(), talk)
-            standing[task.field.key] = outcome
+        counter, stopped = _Counter(len(todo)), False
+        with closing(_work(plan, todo, options)) as results:
+            for task, outcome in results:
+                _log_outcome(log, outcome)
+                _report_outcome(outcome, counter.next(), talk)
+                standing[task.field.key] = outcome
+                final = outcome.failure is not None and (smaller or not _deserves_another_try(outcome, task))
+                if options.stop_on_first_error and final:
+                    stopped = True
+                    break
+        if stopped:
+            talk(f"stopped at the first failed field; fields not worked on: {counter.left}")
+            break
         todo = [task for task in todo if not smaller and _deserves_another_try(standing[task.field.key], task)]
         if todo:
             talk(f"fields to try once more, with smaller blocks: {len(todo)}")
+    _tell_waiting(list(standing.values()), options, talk)
     return list(standing.values())
 
 
-def _work(plan: Plan, todo: Sequence[FieldTask], options: RunOptions) -> Iterator[tuple[FieldTask, FieldOutcome]]:
+def _work(plan: Plan, todo: Sequence[FieldTask], options: RunOptions) -> Generator[tuple[FieldTask, FieldOutcome], None, None]:
     """Process the fields wherever they are to run; what comes back is how far each came."""
     with ExitStack() as stack:
         scratch = options.scratch or plan.output
         if todo and options.scheduler:  # Dask's files lie in an attempt of the run's own, swept like any other
             scratch = stack.enter_context(plan.store.attempt(Errand(submission=options.submission, place=options.place))).folder
         deaths: dict[str, Failure] = {}
-        for task, result in map_units(process_field, todo, workers=options.workers, scheduler=options.scheduler, scratch=scratch):
+        units = map_units(process_field, todo, workers=options.workers, scheduler=options.scheduler, scratch=scratch)
+        for task, result in stack.enter_context(closing(units)):
             yield task, _died(plan, task, result, options, deaths) if isinstance(result, BaseException) else result
 
 
@@ -140,11 +170,23 @@ def _tell_progress(tasks: Sequence[FieldTask], todo: Sequence[FieldTask], standi
             talk(f"skipped  {failure.field}: {failure.stage} failed: {failure.path!r}: {failure.finding}")
 
 
+def _tell_waiting(outcomes: Sequence[FieldOutcome], options: RunOptions, talk: Talk) -> None:
+    """Units that were not made because what they rest on was left out and is not there."""
+    for stage in (stage for stage in FIELD_STAGES if options.alone and stage.name in options.stages):
+        waiting = [o.field.path for o in outcomes if o.failure is None and o.keys and stage.name not in o.fresh]
+        left_out = [name for name in stage.upstream if name not in options.stages]
+        for path in waiting[:_MOST_NAMED] if left_out else ():
+            talk(f"waits    {path}: {stage.name} needs {' and '.join(left_out)}, left out and not there")
+        if left_out and waiting[_MOST_NAMED:]:
+            talk(f"waits    and {len(waiting) - _MOST_NAMED} more fields")
+
+
 def _is_settled(plan: Plan, task: FieldTask, outcome: FieldOutcome, options: RunOptions) -> bool:
-    """Whether nothing is left to do: all wanted units fresh, or a failure that stands."""
-    if outcome.failure is not None:
+    """Whether nothing is left to do: all wanted units fresh, or a failure that stands in a stage that is needed."""
+    needed = {stage.name for stage in needed_stages(task)}
+    if outcome.failure is not None and outcome.failure.stage in needed:
         return bool(outcome.keys) and stands(outcome.failure, task)
-    return bool(outcome.keys) and outcome.fresh.issuperset(task.stages)
+    return bool(outcome.keys) and outcome.fresh.issuperset(task.stages) and not options.force
 
 
 def _died(plan: Plan, task: FieldTask, error: BaseException, options: RunOptions, deaths: dict[str, Failure]) -> FieldOutcome:
@@ -174,6 +216,10 @@ class _Counter:
     def __init__(self, n: int) -> None:
         self._count, self._n = 0, n
 
+    @property
+    def left(self) -> int:
+        return self._n - self._count
+
     def next(self) -> str:
         self._count += 1
         return f"[{self._count}/{self._n}]"
@@ -181,10 +227,20 @@ class _Counter:
 
 def _report_outcome(outcome: FieldOutcome, counter: str, talk: Talk) -> None:
     for unit in outcome.made:
-        talk(f"{counter} {unit.stage:<8} {unit.field}  {unit.rows:,} rows  {unit.wall_s:.2f} s  peak {unit.peak_mib} MiB")
+        talk(
+            f"{counter} {unit.stage:<8} {unit.field}  {unit.rows:,} rows  {unit.wall_s:.2f} s  peak {unit.peak_mib} MiB{_AGAIN[unit.again]}"
+        )
     if outcome.failure is not None:
         failure = outcome.failure
         talk(f"{counter} FAILED   {failure.field} ({failure.stage}): {failure.path!r}: {failure.finding}")
+
+
+_AGAIN = {
+    "": "",
+    "same": "  made again: same digest",
+    "replaced": "  made again: the published file was damaged and is replaced",
+    "differs": "  NOT REPRODUCIBLE: made again, it has another digest; what is published stays",
+}
 
 
 def _log_outcome(log: UnitLog, outcome: FieldOutcome) -> None:
@@ -197,6 +253,22 @@ def _log_outcome(log: UnitLog, outcome: FieldOutcome) -> None:
 # ---- the campaign's end
 
 
+def whole_campaign(plan: Plan, outcomes: Sequence[FieldOutcome], options: RunOptions) -> list[FieldOutcome]:
+    """Where every field stands after a run of some fields or stages: of what it didn't work on, the store tells (INPUT may be away)."""
+    if not options.selection and not options.alone:
+        return list(outcomes)
+    ran = {outcome.field.key: outcome for outcome in outcomes}
+    whole = []
+    for task in field_tasks(plan, RunOptions()):
+        outcome = ran.get(task.field.key)
+        if outcome is None:
+            outcome = inspect_field(task, trust_cache=True)
+        elif options.alone and outcome.keys and outcome.failure is None:
+            outcome = replace(outcome, failure=inspect_field(task, trust_cache=True).failure)
+        whole.append(outcome)
+    return whole
+
+
 def collect(plan: Plan, outcomes: Sequence[FieldOutcome]) -> Campaign:
     """What analyse and report look at: published units and failures of every field."""
     results = []
@@ -206,14 +278,15 @@ def collect(plan: Plan, outcomes: Sequence[FieldOutcome]) -> Campaign:
     return Campaign(output=plan.output, config=plan.config, fields=tuple(results), ignored=plan.ignored)
 
 
-def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk) -> Campaign:
-    """Write tables, report and failed.csv of what there is; what is up to date stays untouched."""
+def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk, *, force: bool = False) -> Campaign:
+    """Write tables, report and failed.csv of what there is; what is up to date stays untouched, unless `force`."""
     campaign = collect(plan, outcomes)
     failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
     _write_failed(plan.output / FAILED, failures)
     _warn_of_twins(outcomes, talk)
     state = [[_labels(outcome), _unit_state(outcome)] for outcome in outcomes]
-    tables = fingerprint(version=_TABLES_VERSION, fields=state)
+    judging = {"compare": dataclasses.asdict(plan.config.compare), "quality": dataclasses.asdict(plan.config.quality)}
+    tables = fingerprint(version=_TABLES_VERSION, fields=state, **judging)
     page = fingerprint(
         version=_REPORT_VERSION,
         tables=tables,
@@ -221,15 +294,16 @@ def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk) -> Campaign
         ignored=list(plan.ignored),
         config=dataclasses.asdict(plan.config),
     )
-    if tables_fingerprint(plan.output) != tables:
+    if force or tables_fingerprint(plan.output) != tables:
         from smlmbatch.analyse.tables import write_tables
 
         write_tables(campaign, fingerprint=tables)
         talk(f"tables   {plan.output / 'tables'}")
-    if report_fingerprint(plan.output) != page:
+    if force or report_fingerprint(plan.output) != page:
         from smlmbatch.report.html import write_report
 
         write_report(campaign, fingerprint=page, input_name=plan.root.name, software=software(), run=_run_facts(outcomes))
+        note_finish(plan.output)
     return campaign
 
 

@@ -5,7 +5,7 @@ Light on purpose: a second run of an unchanged campaign needs this and the store
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -72,6 +72,8 @@ FIELD_STAGES: tuple[Stage, ...] = (
             "pixel_size_nm": field.pixel_size_nm,
         },
     ),
+    # measures only; `[quality]` judges, without a unit
+    Stage("quality", "smlmbatch.quality.stage", 1, (), ("ingest", "tile"), lambda field, inputs: {}),
     # the key seeds the thinning of dense regions
     Stage("measure", "smlmbatch.measure.stage", 1, ("measure",), ("ingest", "tile"), lambda field, inputs: {"field": field.key}),
 )
@@ -79,17 +81,27 @@ FIELD_STAGES: tuple[Stage, ...] = (
 
 def unit_keys(field: Field, inputs: Inputs, config: Config) -> dict[str, UnitKey]:
     """The key of every unit of a field, by stage, each hashing what its result depends on and nothing else."""
-    keys: dict[str, UnitKey] = {}
+    return {stage: UnitKey(field.key, stage, digest) for stage, digest, _ in _chain(field, inputs, config)}
+
+
+def unit_parts(field: Field, inputs: Inputs, config: Config) -> dict[str, dict[str, Any]]:
+    """What every unit's result depends on, by stage: the very parts that its fingerprint hashes. A unit keeps them."""
+    return {stage: parts for stage, _, parts in _chain(field, inputs, config)}
+
+
+def _chain(field: Field, inputs: Inputs, config: Config) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(stage, fingerprint, its parts) from stage to stage."""
+    digests: dict[str, str] = {}
     for stage in FIELD_STAGES:
-        digest = fingerprint(
-            stage=stage.name,
-            version=stage.result_version,
-            config={name: _section(getattr(config, name)) for name in stage.sections},
-            upstream=[keys[name].fingerprint for name in stage.upstream],
-            own=stage.depends_on(field, inputs),
-        )
-        keys[stage.name] = UnitKey(field.key, stage.name, digest)
-    return keys
+        parts = {
+            "stage": stage.name,
+            "version": stage.result_version,
+            "config": {name: _section(getattr(config, name)) for name in stage.sections},
+            "upstream": [digests[name] for name in stage.upstream],
+            "own": stage.depends_on(field, inputs),
+        }
+        digests[stage.name] = fingerprint(**parts)
+        yield stage.name, digests[stage.name], parts
 
 
 @lru_cache(maxsize=64)  # the same few settings for thousands of fields

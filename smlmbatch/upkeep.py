@@ -7,11 +7,13 @@ unit, and the values of the tables. Report, logs and records are outside it.
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smlmbatch.analyse.digest import table_digest
+from smlmbatch.analyse.fingerprint import TABLE_NAMES
 from smlmbatch.campaign import Plan
 from smlmbatch.engine import FieldOutcome, inspect_field
 from smlmbatch.errors import ConfigError, SmlmbatchError
@@ -20,7 +22,7 @@ from smlmbatch.run import ALL_STAGES, RunOptions, field_tasks
 from smlmbatch.store.attempts import STALE_AFTER_S
 
 _CURE = "; `smlmbatch clean --damaged` removes it, then run again"
-TABLES = ("tables/fields.parquet", "tables/rois.parquet")
+TABLES = tuple(f"tables/{name}.parquet" for name in TABLE_NAMES)
 
 
 def standing(plan: Plan, *, trust_cache: bool = False) -> list[FieldOutcome]:
@@ -45,17 +47,22 @@ def verify_campaign(plan: Plan) -> Verdict:
     members: dict[str, str] = {}
     damaged: dict[str, str] = {}
     for name, path in _current_units(plan):
-        digest, problem = _check_unit(path)
+        digest, problem = check_unit(path)
         members[name] = digest
         if problem:
             damaged[name] = problem
     for name in TABLES:
-        members[name], problem = _check_table(plan.output / name)
+        members[name], problem = check_table(plan.output / name)
         if problem:
             damaged[name] = problem
     damaged |= dict(_missing(plan))
+    return Verdict(set_digest(members), members, damaged)
+
+
+def set_digest(members: Mapping[str, str]) -> str:
+    """One digest over the digests of all members (`<field>/<stage>` or a table's path → digest)."""
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(members.items()))
-    return Verdict(hashlib.sha256(lines.encode()).hexdigest(), members, damaged)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _missing(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -66,7 +73,8 @@ def _missing(plan: Plan) -> Iterator[tuple[str, str]]:
                 yield f"{outcome.field.key}/{stage}", "missing: not made yet, or its input is not known any more; run again"
 
 
-def _check_table(path: Path) -> tuple[str, str]:
+def check_table(path: Path) -> tuple[str, str]:
+    """(digest, problem); a table that is not there has the digest "missing", one that can't be read "unreadable"."""
     import pyarrow as pa
 
     try:
@@ -84,7 +92,7 @@ def _current_units(plan: Plan) -> Iterator[tuple[str, Path]]:
                 yield f"{outcome.field.key}/{stage}", plan.store.unit_path(key)
 
 
-def _check_unit(path: Path) -> tuple[str, str]:
+def check_unit(path: Path) -> tuple[str, str]:
     """(digest, problem); an unreadable unit has the digest "unreadable"."""
     from smlmbatch.store.arrays import UnitReader
 
@@ -94,24 +102,6 @@ def _check_unit(path: Path) -> tuple[str, str]:
             return found, "" if found == unit.digest else f"sealed as {unit.digest[:16]}, holds {found[:16]}{_CURE}"
     except (SmlmbatchError, OSError) as error:
         return "unreadable", str(error)
-
-
-def table_digest(path: Path) -> str:
-    """Digest of a Parquet table's values: names, types, nulls and values, whatever its row groups or codec."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
-    digest = hashlib.sha256(f"{table.num_rows}".encode())
-    for name in table.column_names:
-        column = table.column(name)
-        digest.update(f"|{name}|{column.type}|".encode())
-        if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
-            digest.update(np.asarray(column.is_null()).tobytes() + np.asarray(column.fill_null(0)).tobytes())
-        else:  # strings, booleans, lists, maps
-            digest.update(repr(column.to_pylist()).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
 
 
 # ---- clean
@@ -143,9 +133,9 @@ def find_rubbish(plan: Plan, *, here: Place | None = None, stale_after_s: float 
     partials = [path for path in plan.output.rglob(".*.partial") if _modified(path) < old]
     found += [Rubbish(path, "left by a killed process") for path in partials]
     if damaged:
-        found += [Rubbish(path, "damaged") for _, path in _current_units(plan) if _check_unit(path)[1]]
+        found += [Rubbish(path, "damaged") for _, path in _current_units(plan) if check_unit(path)[1]]
         tables = [plan.output / name for name in TABLES]
-        found += [Rubbish(path, "damaged") for path in tables if path.exists() and _check_table(path)[1]]
+        found += [Rubbish(path, "damaged") for path in tables if path.exists() and check_table(path)[1]]
     return found
 
 
@@ -208,5 +198,6 @@ def describe_units(plan: Plan, outcome: FieldOutcome) -> dict[str, Any]:
                 array = unit.array(name)
                 arrays[name] = {"dtype": str(array.dtype), "shape": list(array.shape), "unit": SCHEMA[stage][name].unit}
             path = str(plan.store.unit_path(key))
-            described[stage] = {"file": path, "digest": unit.digest, "attributes": dict(unit.attrs), "arrays": arrays}
+            origin = {"made_of": unit.made_of, "made_by": unit.made_by}
+            described[stage] = {"file": path, "digest": unit.digest, "attributes": dict(unit.attrs), "arrays": arrays} | origin
     return described

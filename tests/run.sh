@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=${SMLMBATCH_TEST_VENV:-.venv-test}
 select=(-m "not slow")
-if [ "${1:-}" = --all ]; then select=(); shift; ./tests/slurm/install.sh; fi
+if [ "${1:-}" = --all ]; then select=(); shift; ./tests/slurm/install.sh; ./tests/report/install.sh; fi
 
 ./jobs/install.sh "$venv" cpu test
 bin=$(realpath "$venv")/bin

@@ -21,7 +21,7 @@ def test_help_has_an_example(verb):
 
 
 def test_verbs_stand_in_pipeline_order():
-    assert VERBS[:6] == ["run", "plan", "ingest", "tile", "measure", "report"]
+    assert VERBS[:7] == ["run", "plan", "ingest", "tile", "quality", "measure", "report"]
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,15 @@ def test_memory_is_read(text, amount):
 def test_status_verify_inspect(small_output):
     found = json.loads(smlmbatch("status", small_output, "--json").stdout)
     assert found["stages"] == [
-        {"stage": s, "done": 4, "running": 0, "failed": 0, "to_do": 0, "left_s": 0.0} for s in ("ingest", "tile", "measure")
+        {"stage": s, "done": 4, "running": 0, "failed": 0, "to_do": 0, "left_s": 0.0} for s in ("ingest", "tile", "quality", "measure")
     ]
     listed = smlmbatch("verify", small_output, "--list").stdout.splitlines()
-    assert len(listed) == 1 + 4 * 3 + 2
+    assert len(listed) == 1 + 4 * 4 + 4
     assert json.loads(smlmbatch("verify", small_output, "--json").stdout)["digest"] == digest(small_output)
     with (small_output / "samples.csv").open() as file:
         first = next(csv.DictReader(file))
     described = json.loads(smlmbatch("inspect", small_output, first["path"]).stdout)
-    assert set(described) == {"ingest", "tile", "measure"}
+    assert set(described) == {"ingest", "tile", "quality", "measure"}
     assert described["ingest"]["arrays"]["x_nm"]["unit"] == "nm"
     assert described["ingest"]["attributes"]["n"] == described["ingest"]["arrays"]["x_nm"]["shape"][0]
     assert "names 0 fields" in smlmbatch("inspect", small_output, "nobody", expect=2).stderr

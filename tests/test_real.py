@@ -4,6 +4,7 @@ import json
 
 import h5py
 import numpy as np
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,10 +21,10 @@ MAP = "x=x,y=y,frame=frame,channel=channel,unit=nm"
 
 @pytest.fixture(scope="module")
 def real(data_folder, tmp_path_factory):
-    """(manifest, table of fields by path, OUTPUT) of one run over all real files."""
+    """(manifest, table of fields by path, OUTPUT) of one run over all real files, without filters: the manifest counts all locs."""
     folder = data_folder / "real"
     output = tmp_path_factory.mktemp("real") / "out"
-    smlmbatch("run", folder, output, "--map", MAP, "--workers", "2", expect=3)
+    smlmbatch("run", folder, output, "--map", MAP, "--max-precision-nm", "0", "--workers", "2", expect=3)
     table = {row["path"]: row for row in pq.read_table(output / "tables" / "fields.parquet").to_pylist()}
     return json.loads((folder / "manifest.json").read_text()), table, output
 
@@ -55,6 +56,32 @@ def test_every_file_that_is_read(real, data_folder):
             assert row["precision_median_nm"] == pytest.approx(_precision_nm(folder / path, known), abs=0.0051), path
         checked += 1
     assert checked == 20
+
+
+@pytest.mark.parametrize(("name", "share"), [("ecoli_lacy_thunderstorm", 0.01), ("smap_sml_mat", 0.9)])
+def test_the_precision_filter_drops_what_lies_above_30_nm(real, data_folder, tmp_path, name, share):
+    """It is on by default: hardly a loc of five E. coli fields, most of a SMAP file of weak fits, of which a warning tells."""
+    manifest, unfiltered, _ = real
+    smlmbatch("run", data_folder / "real" / name, tmp_path / "out")
+    for row in pq.read_table(tmp_path / "out" / "tables" / "fields.parquet").to_pylist():
+        path = f"{name}/{row['path']}"
+        n, n_above = _precisions_above(data_folder / "real" / path, 30.0)
+        assert (n, row["n_read"]) == (manifest[path]["n"], n)
+        assert (row["dropped"], row["n"]) == ([("precision above 30 nm", n_above)], n - n_above)
+        assert 0 < n_above < share * n
+        assert row["precision_median_nm"] < unfiltered[path]["precision_median_nm"]
+        assert bool([said for said, _ in row["warnings"] if "more than half" in said]) == (n_above > n / 2)
+
+
+def _precisions_above(path, limit_nm):
+    """(records, those with a precision above the limit) as read without us."""
+    if path.suffix == ".csv":
+        table = pyarrow.csv.read_csv(path)
+        values = table[next(column for column in table.column_names if column.startswith("uncertainty"))].to_numpy()
+    else:
+        with h5py.File(path) as file:
+            values = file["saveloc/loc/locprecnm"][:].ravel()
+    return len(values), int((values.astype("f4") > limit_nm).sum())
 
 
 def test_the_rest_fails_with_a_reason_or_is_ignored(real):

@@ -13,14 +13,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each room may import the rooms of lower or equal level, and no other room of its own level where that is said.
 LEVELS = (
     {"errors", "config", "locs", "provenance", "samples"},
-    {"store", "hpc", "simulate"},
-    {"stages", "work", "methods"},
-    {"ingest", "tile", "measure", "analyse", "train", "embed", "cluster", "pick", "order"},
+    {"store", "hpc", "simulate", "blinks"},
+    {"stages", "work", "methods", "where", "selection", "settings"},
+    {"ingest", "tile", "quality", "measure", "analyse", "train", "embed", "cluster", "pick", "order"},
     {"report", "export"},
     {"engine", "campaign"},
     {"run"},
     {"upkeep"},
-    {"progress", "submission"},
+    {"progress", "submission", "against", "crate"},
     {"cli_options", "cli_talk", "cli_work", "cli_watch", "cli_tools"},
     {"cli", "__main__", "__init__"},
 )
@@ -116,6 +116,7 @@ HEAVY = {"numpy", "pyarrow", "zarr", "torch", "torch_geometric", "umap", "numba"
         ("smlmbatch.upkeep", set()),
         ("smlmbatch.ingest.stage", {"numpy", "pyarrow", "zarr", "h5py"}),
         ("smlmbatch.tile.stage", {"numpy", "scipy", "zarr"}),
+        ("smlmbatch.quality.stage", {"numpy", "scipy", "zarr", "numba"}),
         ("smlmbatch.measure.stage", {"numpy", "scipy", "zarr", "numba"}),
     ],
 )

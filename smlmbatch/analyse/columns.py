@@ -40,9 +40,10 @@ FIELD_COLUMNS: Final[Mapping[str, Column]] = {
     "frame_base": Column("int64", "frame", "Number of the first frame in the source's own count."),
     "columns": Column("names", "", "Quantity to the source's column that it was read from."),
     "n_read": Column("int64", "row", "Rows read from the file."),
-    "n": Column("int64", "loc", "Rows that are valid locs."),
-    "n_dropped": Column("int64", "row", "Rows dropped as no valid loc; `n_read` - `n`."),
-    "dropped": Column("counts", "row", "Reason to number of rows dropped for it."),
+    "n": Column("int64", "loc", "Locs that are analysed: rows that are valid and pass the filters, blinks merged if they are."),
+    "n_dropped": Column("int64", "row", "Rows dropped as no valid loc or by a filter."),
+    "n_merged_away": Column("int64", "loc", "Locs that went into another one as the same blink; `n_read` - `n_dropped` - `n`."),
+    "dropped": Column("counts", "row", "Reason to number of rows dropped for it, by filters too."),
     "warnings": Column("counts", "", "The reader's warnings and how often each was given."),
     "origin_x_nm": Column("double", "nm", "x in the source's frame to which the store's x positions are relative."),
     "origin_y_nm": Column("double", "nm", "y in the source's frame to which the store's y positions are relative."),
@@ -62,6 +63,7 @@ FIELD_COLUMNS: Final[Mapping[str, Column]] = {
     "n_rois": Column("int64", "", "ROIs of the grid, kept and dropped."),
     "n_rois_kept": Column("int64", "", "ROIs kept and measured."),
     "roi_density_per_um2": Column("double", "1/um2", "Mean over kept ROIs of all channels' locs per covered area."),
+    "light": Column("string", "", "Worst light of its checks in `quality`; `grey` only where none could be judged, null unless `ok`."),
 }
 _CORNER = "of the lower-left corner (smallest x and y), absolute, in the source's frame"
 ROI_COLUMNS: Final[Mapping[str, Column]] = {
@@ -81,6 +83,57 @@ ROI_COLUMNS: Final[Mapping[str, Column]] = {
     "reason": Column("string", "", "Why it was dropped; null where it was kept."),
     "distance_to_edge_nm": Column("double", "nm", SCHEMA["tile"]["roi_distance_to_edge_nm"].text),
     "channel": Column("uint8", "", "Channel that the descriptors of this row describe."),
+}
+
+QUALITY_COLUMNS: Final[Mapping[str, Column]] = {
+    "key": Column("string", "", "Folder of the field in the store; joins this table to `fields`."),
+    "field": Column("string", "", "Name of the field as people know it."),
+    "condition": Column("string", "", "Condition of the channel in this field; of the field where the check is of the whole field."),
+    "replicate": Column("string", "", "Replicate within the condition."),
+    "batch": Column("string", "", "Batch, empty where none is given."),
+    "check": Column("string", "", "Name of the check, as in the limits of `[quality]`."),
+    "channel": Column("uint8", "", "Channel judged; null for a check of the whole field."),
+    "value": Column("double", "", "What was measured, in `unit`; null where it could not be."),
+    "unit": Column("string", "", "Unit of `value`, `amber` and `red`; `1` for shares and ratios, empty for counts."),
+    "amber": Column("double", "", "Limit beyond which a field deserves a look."),
+    "red": Column("double", "", "Limit beyond which its results are in doubt."),
+    "light": Column("string", "", "`green`, `amber`, `red`; `grey` where it could not be judged."),
+    "text": Column("string", "", "What was found, what it means, what to do about it."),
+}
+
+_INTERVAL = "of the 95 % interval (bootstrap over replicates)"
+_G_INTERVAL = "of its 95 % interval (noncentral t)"
+COMPARISON_COLUMNS: Final[Mapping[str, Column]] = {
+    "channel": Column("uint8", "", "Channel compared; null where channels are part of the condition, or labels given per channel are."),
+    "descriptor": Column("string", "", "Column of `rois` that is compared; means and differences below are in its unit."),
+    "reference": Column("string", "", "Condition that the other is compared with: joint value of the columns in `compare.conditions`."),
+    "condition": Column("string", "", "The other condition; differences are this one minus the reference."),
+    "paired": Column("string", "", "Column that values are paired by; empty where they are not."),
+    "n_replicates_reference": Column("int64", "", "Replicates of the reference that entered: those in which the descriptor is defined."),
+    "n_replicates": Column("int64", "", "The same of the other condition."),
+    "n_pairs": Column("int64", "", "Pairs that entered: blocks (means of their replicates) with both sides; 0 where not paired."),
+    "n_rois_reference": Column("int64", "", "ROIs of the reference in which the descriptor is defined."),
+    "n_rois": Column("int64", "", "The same of the other condition."),
+    "mean_reference": Column("double", "", "Mean over the replicates (where paired, over the pairs) of the reference."),
+    "mean": Column("double", "", "The same of the other condition."),
+    "difference": Column("double", "", "`mean` - `mean_reference`."),
+    "difference_low": Column("double", "", f"Lower end {_INTERVAL}."),
+    "difference_high": Column("double", "", f"Upper end {_INTERVAL}."),
+    "ratio": Column("double", "1", "`mean` / `mean_reference`; null unless the latter is above 0."),
+    "ratio_low": Column("double", "1", f"Lower end {_INTERVAL}; null unless all replicates are above 0."),
+    "ratio_high": Column("double", "1", f"Upper end {_INTERVAL}; null unless all replicates are above 0."),
+    "hedges_g": Column("double", "1", "Difference in pooled standard deviations of the replicates, corrected for their small number."),
+    "hedges_g_low": Column("double", "1", f"Lower end {_G_INTERVAL}."),
+    "hedges_g_high": Column("double", "1", f"Upper end {_G_INTERVAL}."),
+    "p": Column("double", "1", "Two-sided p of Welch's t test on replicates' means (paired t where paired), which the verdict rests on."),
+    "p_family": Column("double", "1", "`p` x `n_family`, at most 1 (Bonferroni)."),
+    "p_rank": Column("double", "1", "Two-sided p of Mann-Whitney's test on replicates' means (Wilcoxon's signed rank where paired)."),
+    "p_rank_family": Column("double", "1", "`p_rank` x `n_family`, at most 1."),
+    "p_rank_smallest": Column("double", "1", "Smallest `p_rank` that so many replicates can give."),
+    "p_roi": Column("double", "1", "Two-sided p of Mann-Whitney's test on ROIs as if independent: pseudo-replicated, never the verdict."),
+    "p_roi_family": Column("double", "1", "`p_roi` x `n_family`, at most 1."),
+    "n_family": Column("int64", "", "Tests in the family that were possible: descriptors x pairs of conditions of a channel."),
+    "verdict": Column("string", "", "`differs` (`p_family` < `compare.alpha`), `no difference shown`, `too few replicates` (below 2)."),
 }
 
 _NUMPY_TO_ARROW = {"f4": "float", "f8": "double", "i4": "int32", "i8": "int64", "u1": "uint8"}
@@ -113,7 +166,7 @@ _HEAD = """# Columns of the tables
 
 Generated from `smlmbatch/analyse/columns.py`; `python -m smlmbatch.analyse.columns` prints it.
 
-Both files are Parquet in `OUTPUT/tables`. A value that was not measured (a failed field, a dropped ROI) or is
+All files are Parquet in `OUTPUT/tables`. A value that was not measured (a failed field, a dropped ROI) or is
 undefined (where a meaning below says NaN) is null.
 """
 _LABELS = "\nFurther columns of the sample sheet follow as strings, `label_<column>`, sorted by name.\n"
@@ -127,7 +180,11 @@ def table_of_columns() -> str:
     """
     fields = _markdown("fields.parquet", "One row per field, in the order of `samples.csv`.", FIELD_COLUMNS)
     rois = _markdown("rois.parquet", "One row per ROI and channel, fields in the same order.", {**ROI_COLUMNS, **DESCRIPTOR_COLUMNS})
-    return f"{_HEAD}{fields}{_LABELS}{rois}"
+    checked = "One row per field, check and channel (one for a check of the whole field), fields in the same order."
+    quality = _markdown("quality.parquet", checked, QUALITY_COLUMNS)
+    compared = "One row per channel, pair of conditions and descriptor."
+    comparisons = _markdown("comparisons.parquet", compared, COMPARISON_COLUMNS)
+    return f"{_HEAD}{fields}{_LABELS}{rois}{quality}{comparisons}"
 
 
 def _markdown(file: str, rows: str, columns: Mapping[str, Column]) -> str:

@@ -9,18 +9,14 @@ replicate, whichever field or batch they come from. Nothing here tests a hypothe
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smlmbatch.analyse.columns import DESCRIPTORS
-from smlmbatch.analyse.tables import STAGES, legible
-from smlmbatch.errors import SmlmbatchError
-from smlmbatch.store.arrays import UnitReader
-from smlmbatch.work import Campaign
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,12 +29,13 @@ class ReplicateMean:
     """One descriptor of one replicate: mean over its ROIs (NaN where it is defined in none)."""
 
     condition: str
-    channel: int
+    channel: int | None  # None where channels are part of the condition
     descriptor: str
     replicate: str
     mean: float
     n_fields: int  # fields with a kept ROI
     n_rois: int  # kept ROIs that enter the mean
+    block: str | None = None  # what pairs it with replicates of other conditions; None = nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +46,7 @@ class ConditionMean:
     """
 
     condition: str
-    channel: int
+    channel: int | None
     descriptor: str
     mean: float
     sd: float
@@ -68,7 +65,7 @@ class RipleyCurve:
     """
 
     condition: str
-    channel: int
+    channel: int | None
     replicate: str
     n_rois: int
     radius_nm: NDArray[np.float64]
@@ -113,15 +110,16 @@ def replicate_means(rois: "pa.Table", *, min_locs: int, descriptors: Sequence[st
 
     Parameters
     ----------
-    rois : as `tables.read_tables` gives it
+    rois : as `tables.read_tables` or `grouping.group_rois` gives it; with the latter's column `block`, a replicate found in
+        two blocks is two
     min_locs : fewest locs of the channel for the descriptors of the pattern, as in `described`
     """
     kept = described(rois, min_locs=min_locs)
     wanted = [(name, kind) for name in descriptors for kind in ("mean", "count")]
-    keys = ["condition", "channel", "replicate"]
+    keys = [name for name in ("condition", "channel", "replicate", "block") if name in kept.column_names]
     # one thread: sums of floats keep their order
     grouped = kept.group_by(keys, use_threads=False).aggregate([("key", "count_distinct"), *wanted])
-    rows = sorted(grouped.to_pylist(), key=lambda row: (natural_key(row["condition"]), row["channel"], natural_key(row["replicate"])))
+    rows = sorted(grouped.to_pylist(), key=_order)
     return [
         ReplicateMean(
             **{key: row[key] for key in keys},
@@ -135,9 +133,14 @@ def replicate_means(rois: "pa.Table", *, min_locs: int, descriptors: Sequence[st
     ]
 
 
+def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    channel = -1 if row["channel"] is None else row["channel"]
+    return natural_key(row["condition"]), channel, natural_key(row["replicate"]), natural_key(row.get("block") or "")
+
+
 def condition_means(replicates: Sequence[ReplicateMean]) -> list[ConditionMean]:
     """Mean and standard deviation over replicates, in the order in which conditions and descriptors come."""
-    groups: dict[tuple[str, int, str], list[ReplicateMean]] = {}
+    groups: dict[tuple[str, int | None, str], list[ReplicateMean]] = {}
     for r in replicates:
         groups.setdefault((r.condition, r.channel, r.descriptor), []).append(r)
     return [_condition_mean(members) for members in groups.values()]
@@ -155,43 +158,4 @@ def _condition_mean(members: Sequence[ReplicateMean]) -> ConditionMean:
         n_replicates=len(means),
         n_fields=sum(m.n_fields for m in members),
         n_rois=sum(m.n_rois for m in members),
-    )
-
-
-def ripley_curves(campaign: Campaign) -> list[RipleyCurve]:
-    """Mean K of each replicate, sorted by condition, channel and replicate; fields are read one by one.
-
-    K is averaged, not L: K's estimate is unbiased, its root is not. ROIs with fewer than `tile.min_locs` locs of the
-    channel are left out.
-
-    Raises
-    ------
-    SmlmbatchError
-        fields with different radii: units of different settings
-    """
-    sums: dict[tuple[str, int, str], tuple[int, NDArray[np.float64]]] = {}
-    radius_nm = np.empty(0)
-    for result in campaign.fields:
-        if result.failure or any(stage not in result.units for stage in STAGES):
-            continue
-        with UnitReader(result.units["measure"]) as measure:
-            found_nm, k_nm2, channel = measure.read("radius_nm"), measure.read("ripley_k_nm2"), measure.read("channel")
-            enough = measure.read("n_locs") >= campaign.config.tile.min_locs
-        if len(radius_nm) and not np.array_equal(radius_nm, found_nm):
-            raise SmlmbatchError(f"{result.field.path}: Ripley's K at other radii than in the fields before it")
-        radius_nm = found_nm
-        defined = enough & np.isfinite(k_nm2).all(axis=1)
-        for c in np.unique(channel[defined]).tolist():
-            rows = k_nm2[defined & (channel == c)]
-            key = (legible(result.field.condition_of(c)), c, legible(result.field.replicate))
-            n, total = sums.get(key, (0, np.zeros(len(radius_nm))))
-            sums[key] = (n + len(rows), total + rows.sum(axis=0))
-    ordered = sorted(sums, key=lambda key: (natural_key(key[0]), key[1], natural_key(key[2])))
-    return [_curve(key, *sums[key], radius_nm) for key in ordered]
-
-
-def _curve(key: tuple[str, int, str], n_rois: int, total_nm2: NDArray[np.float64], radius_nm: NDArray[np.float64]) -> RipleyCurve:
-    condition, channel, replicate = key
-    return RipleyCurve(
-        condition=condition, channel=channel, replicate=replicate, n_rois=n_rois, radius_nm=radius_nm, k_nm2=total_nm2 / n_rois
     )

@@ -39,17 +39,17 @@ class QualityCheck:
 class Comparison:
     """One descriptor compared between two conditions in one channel: a row of `tables/comparisons.parquet`.
 
-    Differences are `condition` minus `reference`. Intervals are 95 % intervals of a bootstrap over replicates. NaN where a value is
-    undefined (a test with one replicate).
+    Differences are `condition` minus `reference`. Intervals are 95 % intervals: of a bootstrap over replicates, for Hedges' g of the
+    noncentral t distribution (see `effects`). NaN where a value is undefined (a test with one replicate).
 
     Attributes
     ----------
     channel : None where channels are part of the condition
     paired : how values were paired ("" = not)
     n_pairs : pairs of replicates (or blocks) that entered; 0 where not paired
-    mean_reference, mean : means over replicates, in the descriptor's own unit
+    mean_reference, mean : means over replicates (over pairs, where paired), in the descriptor's own unit
     difference, difference_low, difference_high : in the descriptor's unit, with interval
-    ratio, ratio_low, ratio_high : mean over mean_reference, with interval; NaN where the reference's is not above 0
+    ratio, ratio_low, ratio_high : mean over mean_reference, NaN where that is not above 0; interval only if all replicates are above 0
     hedges_g, hedges_g_low, hedges_g_high : difference in pooled standard deviations of replicates, corrected for their small number
     p : of the test on replicate means that the verdict rests on (Welch's t; paired t), not corrected
     p_family : the same, Bonferroni over the family
@@ -58,7 +58,7 @@ class Comparison:
     p_rank_smallest : smallest p that this rank test can give with so many replicates
     p_roi, p_roi_family : two-sided Mann-Whitney on ROIs, as if each were independent: pseudo-replicated, never the verdict
     n_family : tests in the family
-    verdict : "differs" (p_family < alpha), "no difference shown", "too few replicates" (no test possible)
+    verdict : "differs" (p_family < alpha), "too few replicates" (below 2 of either), else "no difference shown"
     """
 
     channel: int | None

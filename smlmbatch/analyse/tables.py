@@ -1,11 +1,13 @@
-"""The campaign's tables: `tables/fields.parquet` (one row per field) and `tables/rois.parquet` (one row per ROI and channel).
+"""The campaign's tables of fields (`tables/fields.parquet`), of ROIs and channels (`rois`), of quality checks (`quality`).
 
-Fields are read one after the other and rows go to disk in groups, so memory does not grow with the campaign. Both
-files carry the campaign's fingerprint and appear whole or not at all; they are current only if both carry the same.
+Fields are read one after the other and rows go to disk in groups, so memory does not grow with the campaign. All
+files carry the campaign's fingerprint and appear whole or not at all; they are current only if all carry the same.
 Nothing that is not a result is in them: no clock, no host, no attempt. A value that was not measured (a dropped
 ROI) or is undefined (a cluster's area where there is no cluster) is null; the column `kept` tells the two apart.
 """
 
+import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import reduce
@@ -15,8 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.analyse.columns import DESCRIPTOR_COLUMNS, DESCRIPTORS, FIELD_COLUMNS, ROI_COLUMNS, Column, arrow_schema
-from smlmbatch.analyse.fingerprint import FINGERPRINT_KEY, table_paths
+from smlmbatch.analyse.columns import DESCRIPTOR_COLUMNS, DESCRIPTORS, FIELD_COLUMNS, QUALITY_COLUMNS, ROI_COLUMNS, Column, arrow_schema
+from smlmbatch.analyse.fingerprint import FINGERPRINT_KEY, table_path
+from smlmbatch.analyse.quality import checks_of, worst
+from smlmbatch.analyse.results import QualityCheck
 from smlmbatch.store.arrays import UnitReader
 from smlmbatch.store.units import appears_whole
 from smlmbatch.work import Campaign, FieldResult
@@ -24,7 +28,7 @@ from smlmbatch.work import Campaign, FieldResult
 if TYPE_CHECKING:
     import pyarrow as pa
 
-STAGES = ("ingest", "tile", "measure")  # a field is analysed when all of these are published
+STAGES = ("ingest", "tile", "quality", "measure")  # a field is analysed when all of these are published
 _GROUP_ROWS = 1 << 16  # rows held before a row group is written: a few MiB
 
 
@@ -36,7 +40,7 @@ class Tables(NamedTuple):
 
 
 def write_tables(campaign: Campaign, *, fingerprint: str) -> None:
-    """Write `OUTPUT/tables/fields.parquet` and `rois.parquet`, rows in the order of samples.csv.
+    """Write all tables of OUTPUT; rows of fields, ROIs and checks in the order of samples.csv.
 
     Parameters
     ----------
@@ -46,23 +50,33 @@ def write_tables(campaign: Campaign, *, fingerprint: str) -> None:
     ------
     SmlmbatchError
         a unit is damaged
+    ConfigError
+        conditions can't be compared as `[compare]` asks; fields and ROIs are written nevertheless
     """
+    from smlmbatch.analyse.comparisons import write_comparisons  # imports this module
+
     folder = campaign.output / "tables"
     with ExitStack() as stack:
         fields = stack.enter_context(_writer(folder / "fields.parquet", _field_schema(campaign), fingerprint))
         rois = stack.enter_context(_writer(folder / "rois.parquet", _roi_schema(), fingerprint))
+        quality = stack.enter_context(_writer(folder / "quality.parquet", arrow_schema(QUALITY_COLUMNS), fingerprint))
         for result in campaign.fields:
             row, table = _read_field(result)
+            checks = checks_of(result, campaign.config)
+            row["light"] = worst(check.light for check in checks) if row["status"] == "ok" else None
             fields.add_row(row)
+            for check in checks:
+                quality.add_row(_check_row(result, check))
             if table is not None:
                 rois.add_table(table)
+    write_comparisons(campaign.output, config=campaign.config, fingerprint=fingerprint)
 
 
 def read_tables(output: Path) -> Tables:
     """Both tables of a campaign, all columns."""
     import pyarrow.parquet as pq
 
-    fields, rois = (pq.ParquetFile(path).read() for path in table_paths(output))
+    fields, rois = (pq.ParquetFile(path).read() for path in (table_path(output, name) for name in Tables._fields))
     return Tables(fields, rois)
 
 
@@ -100,7 +114,7 @@ def _sample_row(result: FieldResult, units: Mapping[str, UnitReader]) -> dict[st
 def _ingest_row(attrs: Mapping[str, Any]) -> dict[str, Any]:
     low, high = attrs["extent_nm"] or ([None] * 2, [None] * 2)
     first, last = attrs["frame_extent"] or (None, None)
-    copied = ("format", "dims", "pixel_size_nm", "frame_base", "n_read", "n", "precision_median_nm")
+    copied = ("format", "dims", "pixel_size_nm", "frame_base", "n_read", "n", "n_merged_away", "precision_median_nm")
     return {
         **{name: attrs[name] for name in (*copied, "channels", "channel_names", "n_per_channel")},
         **{name: sorted(attrs[name].items()) for name in ("columns", "dropped", "warnings")},
@@ -144,6 +158,14 @@ def outline_area_um2(tile: UnitReader) -> float:
     for ring, cell in enumerate(tile.read("outline_cell")):
         rings.setdefault(int(cell), []).append(shapely.Polygon(vertices_nm[bounds[ring] : bounds[ring + 1]]))
     return float(sum(reduce(shapely.symmetric_difference, polygons).area for polygons in rings.values()) / 1e6)
+
+
+def _check_row(result: FieldResult, check: QualityCheck) -> dict[str, Any]:
+    """A check as a row, with null where a number is undefined."""
+    field, channel = result.field, check.channel
+    condition = field.condition if channel is None else field.condition_of(channel)
+    own = {"condition": legible(condition), "replicate": legible(field.replicate), "batch": legible(field.batch)}
+    return {**dataclasses.asdict(check), **own, "field": legible(field.name), "value": check.value if math.isfinite(check.value) else None}
 
 
 # ---- ROIs of one field

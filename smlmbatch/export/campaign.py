@@ -1,11 +1,13 @@
-"""Results out of a campaign, in formats that other programs read: the tables, and each field's localisations.
+"""Results out of a campaign, in formats that other programs read: the tables, each field's localisations, images.
 
-    TARGET/fields.csv        TARGET/rois.csv        copies of OUTPUT/tables
+    TARGET/fields.csv        TARGET/rois.csv ...    copies of OUTPUT/tables
+    TARGET/rois.h5ad                                ROIs and descriptors as AnnData
     TARGET/locs/<field key>.csv                     one per field with published localisations
+    TARGET/images/<field key>.ome.zarr              density images, one folder per field
 
 `csv` and `parquet` are our own: our column names, which ingest reads back, absolute nm, the store's order (by tile);
-`row` joins them to the source's records. The other formats are those of other programs, in their units and as they count,
-in the order of the source; what a format has no column for is left out. Fields are streamed, so memory stays small.
+`row` joins them to the source's records. The other formats of localisations are those of other programs, in their units and as
+they count, in the order of the source; what a format has no column for is left out. Fields are streamed, so memory stays small.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +17,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from smlmbatch.analyse.fingerprint import TABLE_NAMES, table_path
+from smlmbatch.analyse.tables import legible
 from smlmbatch.errors import ConfigError
-from smlmbatch.export import parquet, picasso, smlm, tables, text
+from smlmbatch.export import h5ad, images, parquet, picasso, smlm, tables, text
 from smlmbatch.export.stored_field import StoredField
 from smlmbatch.store.arrays import UnitReader
-from smlmbatch.work import Campaign
+from smlmbatch.work import Campaign, FieldResult
 
-TABLES: Final = ("fields", "rois")
-EXPORTS: Final = (*TABLES, "locs")
+LOCS: Final = "locs"
+IMAGES: Final = "images"
+EXPORTS: Final = (*TABLE_NAMES, LOCS, IMAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,15 @@ class LocsFormat:
     companion: str = ""
 
 
-FORMATS: Final[Mapping[str, LocsFormat]] = MappingProxyType(
+@dataclass(frozen=True, slots=True)
+class TableFormat:
+    """How a table of the campaign is written, and which tables the format is for."""
+
+    write: Callable[[Path, Path, Campaign], None]
+    tables: tuple[str, ...] = TABLE_NAMES
+
+
+LOCS_FORMATS: Final[Mapping[str, LocsFormat]] = MappingProxyType(
     {
         "csv": LocsFormat(".csv", text.write_own_csv),
         "parquet": LocsFormat(".parquet", parquet.write_own_parquet),
@@ -52,10 +65,24 @@ FORMATS: Final[Mapping[str, LocsFormat]] = MappingProxyType(
         "smlm": LocsFormat(".smlm", smlm.write_smlm),
     }
 )
-# The tables are no localisations: other programs have no format for them.
-_TABLE_WRITERS: Final[Mapping[str, Callable[[Path, Path], None]]] = MappingProxyType(
-    {"csv": tables.write_table_csv, "parquet": tables.write_table_parquet}
+TABLE_FORMATS: Final[Mapping[str, TableFormat]] = MappingProxyType(
+    {
+        "csv": TableFormat(lambda source, path, campaign: tables.write_table_csv(source, path)),
+        "parquet": TableFormat(lambda source, path, campaign: tables.write_table_parquet(source, path)),
+        "h5ad": TableFormat(h5ad.write_h5ad, ("rois",)),
+    }
 )
+IMAGE_SUFFIXES: Final[Mapping[str, str]] = MappingProxyType({"ome-zarr": ".ome.zarr"})
+FORMATS: Final = tuple(dict.fromkeys((*LOCS_FORMATS, *TABLE_FORMATS, *IMAGE_SUFFIXES)))
+
+
+def exports_of(format_name: str) -> tuple[str, ...]:
+    """What a format is for: some of EXPORTS."""
+    return (
+        *(TABLE_FORMATS[format_name].tables if format_name in TABLE_FORMATS else ()),
+        *((LOCS,) if format_name in LOCS_FORMATS else ()),
+        *((IMAGES,) if format_name in IMAGE_SUFFIXES else ()),
+    )
 
 
 def export_campaign(
@@ -66,77 +93,89 @@ def export_campaign(
     what: Sequence[str] = (),
     overwrite: bool = False,
     workers: int = 1,
+    pixel_nm: float = images.PIXEL_NM,
 ) -> list[Path]:
-    """Write the campaign's tables and localisations into `target`; returns the files written, in order.
+    """Write the campaign's tables, localisations or images into `target`; returns what was written, in order.
 
     Parameters
     ----------
     target : a folder, made if needed
     format : one of FORMATS
-    what : any of "fields", "rois", "locs"; empty = all that the format is for
+    what : any of EXPORTS; empty = all that the format is for
     overwrite : replace files of these names
     workers : fields written at a time; changes no file
+    pixel_nm : of images
 
     Raises
     ------
     ConfigError
-        unknown format or kind, a table that is not there yet, no field with localisations that the format can hold, files
-        in the way
+        unknown format or kind, a table that is not there yet, no field that the format can hold, files in the way
     """
-    _check_choice("format", [format], tuple(FORMATS))
-    possible = EXPORTS if format in _TABLE_WRITERS else ("locs",)
+    _check_choice("format", [format], FORMATS)
+    possible = exports_of(format)
     what = what or possible
     _check_choice("what", what, EXPORTS)
     _check_choice(f"--format {format} with what", what, possible)
-    sources = {target / f"{name}.{format}": campaign.output / "tables" / f"{name}.parquet" for name in TABLES if name in what}
-    units = _units(campaign, target / "locs", format) if "locs" in what else {}
-    _check_sources(campaign, sources, units, format, wants_locs="locs" in what)
-    written = [*sources, *(file for path in units for file in _files(path, format))]
+    if not pixel_nm > 0:
+        raise ConfigError(f"--pixel-nm {pixel_nm:g}: wanted a length above 0 nm")
+    sources = {target / f"{name}.{format}": table_path(campaign.output, name) for name in TABLE_NAMES if name in what}
+    fields = _fields(campaign, target, format, pixel_nm=pixel_nm) if {LOCS, IMAGES} & set(what) else {}
+    _check_sources(campaign, sources, fields, format, pixel_nm=pixel_nm, wants_fields=bool({LOCS, IMAGES} & set(what)))
+    written = [*sources, *(file for path in fields for file in _files(path, format))]
     _check_targets(written, overwrite=overwrite)
     for path, source in sources.items():
-        _TABLE_WRITERS[format](source, path)
-    with ThreadPoolExecutor(max(1, workers)) as pool:  # pyarrow formats and compresses outside the interpreter's lock
-        for _ in pool.map(lambda path: _export_locs(units[path], path, format), units):  # a failure cancels what has not begun
+        TABLE_FORMATS[format].write(source, path, campaign)
+    with ThreadPoolExecutor(max(1, workers)) as pool:  # numbers are formatted and compressed outside the interpreter's lock
+        for _ in pool.map(lambda path: _export_field(fields[path], path, format, pixel_nm), fields):  # a failure cancels what has not begun
             pass
     return written
 
 
-def unfit_fields(campaign: Campaign, format_name: str) -> dict[str, str]:
-    """Field's path → why its locs can't be exported: not in the store, or without a quantity that the format needs."""
+def unfit_fields(campaign: Campaign, format_name: str, *, pixel_nm: float = images.PIXEL_NM) -> dict[str, str]:
+    """Field's path → why it can't be exported: not in the store, without a quantity that the format needs, or too large."""
     found = {}
+    stages = images.STAGES if format_name in IMAGE_SUFFIXES else images.STAGES[:1]
     for result in campaign.fields:
-        unit = result.units.get("ingest")
-        if unit is None:
-            found[result.field.path] = "has no localisations in the store; `smlmbatch status` says why"
-        elif missing := _missing(unit, format_name):
+        lacking = [stage for stage in stages if stage not in result.units]
+        if lacking:
+            thing = "localisations" if lacking[0] == stages[0] else "outlines"
+            found[result.field.path] = f"has no {thing} in the store; `smlmbatch status` says why"
+        elif format_name in IMAGE_SUFFIXES and (reason := images.too_large(result.units, pixel_nm)):
+            found[result.field.path] = reason
+        elif format_name in LOCS_FORMATS and (missing := _missing(result.units["ingest"], format_name)):
             found[result.field.path] = f"has no {' and no '.join(missing)}, which the format {format_name} needs"
     return found
 
 
 def _missing(unit_path: Path, format_name: str) -> list[str]:
-    needs = FORMATS[format_name].needs
+    needs = LOCS_FORMATS[format_name].needs
     if not needs:
         return []
     with UnitReader(unit_path) as unit:
         return [name for name in needs if not unit.has(name)]
 
 
-def _units(campaign: Campaign, folder: Path, format_name: str) -> dict[Path, Path]:
-    """Exported file → published ingest unit, of the fields that the format can hold (the others: `unfit_fields`)."""
-    unfit = unfit_fields(campaign, format_name)
+def _fields(campaign: Campaign, target: Path, format_name: str, *, pixel_nm: float) -> dict[Path, FieldResult]:
+    """Exported file or folder → field, of those that the format can hold (the others: `unfit_fields`)."""
+    unfit = unfit_fields(campaign, format_name, pixel_nm=pixel_nm)
     fit = [result for result in campaign.fields if result.field.path not in unfit]
-    return {folder / f"{result.field.key}{FORMATS[format_name].suffix}": result.units["ingest"] for result in fit}
+    if format_name in IMAGE_SUFFIXES:
+        return {target / IMAGES / f"{result.field.key}{IMAGE_SUFFIXES[format_name]}": result for result in fit}
+    return {target / LOCS / f"{result.field.key}{LOCS_FORMATS[format_name].suffix}": result for result in fit}
 
 
 def _files(path: Path, format_name: str) -> list[Path]:
     """The file, and the one beside it if the format has one."""
-    known = FORMATS[format_name]
-    return [path, path.with_name(path.name.removesuffix(known.suffix) + known.companion)] if known.companion else [path]
+    known = LOCS_FORMATS.get(format_name)
+    return [path, path.with_name(path.name.removesuffix(known.suffix) + known.companion)] if known and known.companion else [path]
 
 
-def _export_locs(unit_path: Path, path: Path, format_name: str) -> None:
-    with UnitReader(unit_path) as unit:
-        FORMATS[format_name].write(path, StoredField(unit))
+def _export_field(result: FieldResult, path: Path, format_name: str, pixel_nm: float) -> None:
+    if format_name in IMAGE_SUFFIXES:
+        images.write_images(path, result.units, name=legible(result.field.name), pixel_nm=pixel_nm)
+        return
+    with UnitReader(result.units["ingest"]) as unit:
+        LOCS_FORMATS[format_name].write(path, StoredField(unit))
 
 
 def _check_choice(name: str, found: Sequence[str], known: tuple[str, ...]) -> None:
@@ -146,17 +185,23 @@ def _check_choice(name: str, found: Sequence[str], known: tuple[str, ...]) -> No
 
 
 def _check_sources(
-    campaign: Campaign, sources: Mapping[Path, Path], units: Mapping[Path, Path], format_name: str, *, wants_locs: bool
+    campaign: Campaign,
+    sources: Mapping[Path, Path],
+    fields: Mapping[Path, FieldResult],
+    format_name: str,
+    *,
+    pixel_nm: float,
+    wants_fields: bool,
 ) -> None:
     for source in sources.values():
         if not source.is_file():
             raise ConfigError(f"{source}: is not there; finish the campaign with `smlmbatch run`, or export locs only")
-    if not wants_locs or units:
+    if not wants_fields or fields:
         return
-    unfit = unfit_fields(campaign, format_name)
-    if any("needs" in reason for reason in unfit.values()):
-        path, reason = next((path, reason) for path, reason in unfit.items() if "needs" in reason)
-        raise ConfigError(f"export: {path} {reason}; no field can be exported so, name another format")
+    unfit = unfit_fields(campaign, format_name, pixel_nm=pixel_nm)
+    for path, reason in unfit.items():
+        if "in the store" not in reason:
+            raise ConfigError(f"export: {path} {reason}; no field can be exported so")
     raise ConfigError(f"{campaign.output}: no field has localisations in the store yet; run `smlmbatch run` first (see failed.csv)")
 
 

@@ -2,15 +2,13 @@
 
 Lengths have three decimals where another program reads them: 0.001 nm is finer than any localisation and than a float32's
 step over a field of 16 um. In our own CSV only positions have; other numbers are written so that the same float32 is read.
-Three decimals are written from integers (Arrow's decimals), at half the cost of a float's shortest digits; so they are
-taken wherever they say the same, which is so for numbers that came from a vendor's text. No value is `NaN`, which Java, R
-and NumPy all read.
+How numbers become text is in `digits`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +17,12 @@ from smlmbatch.export.stored_field import Piece, StoredField
 from smlmbatch.locs import LOC_COLUMNS
 from smlmbatch.store.units import appears_whole
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-DECIMALS: Final = 3
-_LARGEST_FIXED: Final = 2.0**52  # beyond it the integers that stand for the decimals are not exact
+_BLOCK_ROWS: Final = 1 << 14  # 4 MiB of text, which the processor's cache holds
 
 
 @dataclass(frozen=True, slots=True)
 class TextColumn:
-    """A column: its header, the quantity in it, what is added, and whether it is rounded to DECIMALS."""
+    """A column: its header, the quantity in it, what is added, and whether it is rounded to three decimals."""
 
     header: str
     quantity: str
@@ -104,56 +98,32 @@ def _without_lone_channel(layout: Sequence[TextColumn], field: StoredField) -> l
 
 
 def _write(path: Path, layout: Sequence[TextColumn], field: StoredField, pieces: Iterable[Piece]) -> None:
-    from pyarrow import csv
-
     columns = [column for column in layout if column.quantity in field.names]
-    options = csv.WriteOptions(include_header=False, quoting_style="needed", batch_size=1 << 14)
     with appears_whole(path) as partial, partial.open("wb") as file:
         file.write((",".join(column.header for column in columns) + "\n").encode())
         for piece in pieces:
-            csv.write_csv(_table(columns, piece), file, options)
+            for text in _lines(columns, piece):
+                file.write(text)
 
 
-def _table(columns: Sequence[TextColumn], piece: Piece) -> "pa.Table":
-    import pyarrow as pa
+def _lines(columns: Sequence[TextColumn], piece: Piece) -> Iterator[memoryview]:
+    """The piece as text, block by block; each block is to be used before the next is asked for."""
+    from smlmbatch.export.digits import CELL_BYTES, EXACT, FIXED, INTEGER, format_rows
 
-    cells = [_cells(piece[column.quantity], column) for column in columns]
-    return pa.Table.from_arrays(cells, names=[str(i) for i in range(len(columns))])
-
-
-def _cells(values: NDArray[Any], column: TextColumn) -> "pa.Array":
-    """The values as Arrow writes them fastest without loss of what is promised."""
-    import pyarrow as pa
-
-    if values.dtype.kind != "f":
-        return pa.array(values.astype(np.int64) + column.plus if column.plus else values)
-    if not np.isfinite(values).all():
-        return _with_words(values, column)
-    scaled = np.rint(values.astype(np.float64) * 10.0**DECIMALS)
-    if not len(scaled) or np.abs(scaled).max() > _LARGEST_FIXED:
-        return pa.array(values)
-    if column.rounded or np.array_equal((scaled / 10.0**DECIMALS).astype(values.dtype), values):
-        return _decimals(scaled.astype(np.int64))
-    return pa.array(values)
+    is_float = [piece[column.quantity].dtype.kind == "f" for column in columns]
+    kinds = [(FIXED if column.rounded else EXACT) if floating else INTEGER for column, floating in zip(columns, is_float, strict=True)]
+    n_rows = len(piece["row"])
+    out = np.empty(min(n_rows, _BLOCK_ROWS) * len(columns) * CELL_BYTES, dtype=np.uint8)
+    for start in range(0, n_rows, _BLOCK_ROWS):
+        rows = slice(start, min(start + _BLOCK_ROWS, n_rows))
+        numbers = [piece[column.quantity][rows] for column in columns]
+        integers = [
+            values.astype(np.int64) + column.plus for values, column in zip(numbers, columns, strict=True) if values.dtype.kind != "f"
+        ]
+        floats = [values.astype(np.float64) for values in numbers if values.dtype.kind == "f"]
+        n_bytes = format_rows(_stacked(integers, np.int64), _stacked(floats, np.float64), np.array(kinds, dtype=np.int8), out)
+        yield out[:n_bytes].data
 
 
-def _decimals(scaled: NDArray[np.int64]) -> "pa.Array":
-    """Integers as decimal numbers: 128 bits each, two's complement, the lower half first."""
-    import pyarrow as pa
-
-    halves = np.empty((len(scaled), 2), dtype="<i8")
-    halves[:, 0] = scaled
-    halves[:, 1] = scaled >> 63
-    return pa.Array.from_buffers(pa.decimal128(38, DECIMALS), len(scaled), [None, pa.py_buffer(halves)])
-
-
-def _with_words(values: NDArray[Any], column: TextColumn) -> "pa.Array":
-    """Text, for a piece in which some number is none."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    finite = np.isfinite(values)
-    cells = pc.cast(_cells(np.where(finite, values, values.dtype.type(0)), column), pa.string())
-    words = pa.array(["NaN", "Infinity", "-Infinity"])
-    which = np.where(np.isnan(values), 0, np.where(values > 0, 1, 2)).astype(np.int32)
-    return pc.if_else(pa.array(finite), cells, words.take(pa.array(which)))
+def _stacked(columns: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
+    return np.stack(columns) if columns else np.empty((0, 0), dtype=dtype)

@@ -6,7 +6,8 @@ the first heavy import. Parallelism comes from units, never from threads inside 
 """
 
 import os
-from collections.abc import MutableMapping
+import platform
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 _ONE_THREAD = {
@@ -49,6 +50,12 @@ def pin_caches(folder: Path, environ: MutableMapping[str, str] = os.environ) -> 
     environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
     if not os.access(Path(__file__).parent, os.W_OK):
         environ.setdefault("NUMBA_CACHE_DIR", str(folder / "numba"))
+
+
+def instructions(environ: Mapping[str, str] = os.environ) -> str:
+    """What this process's numbers rest on: AVX2 where that was pinned, else whatever its machine has."""
+    pinned = has_avx2() and all(environ.get(name) == value for name, value in _AVX2.items())
+    return "AVX2" if pinned else f"{platform.machine()}, not pinned"
 
 
 def has_avx2() -> bool:

@@ -6,7 +6,7 @@ cluster: its processes know nothing of a batch system's signals and would die in
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +22,10 @@ CONNECT_S = 30
 
 def map_units(
     function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, scheduler: str, scratch: Path
-) -> Iterator[tuple[Item, Result | BaseException]]:
+) -> Generator[tuple[Item, Result | BaseException], None, None]:
     """Apply `function` to every item; yields (item, result or exception) in the order of completion.
+
+    Closing it early drops in order what children are at; what Dask's workers are at goes on, and nobody hears of it.
 
     Parameters
     ----------

@@ -27,6 +27,7 @@ class UnitRecord:
     started : seconds since 1970
     peak_mib : largest resident memory of the process while it made this unit
     memory_mib : what the process had been told to stay within
+    again : of a unit that was there and was made again (`run --force`): "same", "replaced" (it was damaged) or "differs"
     job, task : SLURM's job id and array task ("" and 0 outside one); submission: folder name under OUTPUT/jobs
     """
 
@@ -43,6 +44,7 @@ class UnitRecord:
     peak_mib: int = 0
     memory_mib: int = 0
     published: bool = True
+    again: str = ""
     host: str = ""
     job: str = ""
     task: int = 0

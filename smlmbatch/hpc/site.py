@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from smlmbatch.errors import ConfigError
 
-STAGES = ("ingest", "tile", "measure", "report")  # in the order of the chain
+STAGES = ("ingest", "tile", "quality", "measure", "report")  # in the order of the chain
 
 # Options of sbatch that the chain itself gives: two of one kind and SLURM quietly takes the last.
 _OURS = {
@@ -159,6 +159,7 @@ class StageAsks:
 
     ingest: StageAsk = field(default_factory=StageAsk)
     tile: StageAsk = field(default_factory=StageAsk)
+    quality: StageAsk = field(default_factory=StageAsk)
     measure: StageAsk = field(default_factory=StageAsk)
     report: StageAsk = field(default_factory=StageAsk)
 

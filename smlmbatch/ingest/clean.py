@@ -1,12 +1,12 @@
 """Raw blocks → locs in nanometres, and a tally of everything that was read, dropped and noticed.
 
-What is dropped: malformed records; coordinates that are not finite, or beyond 10 m. What is kept with a warning:
-a precision that is no positive number (NaN from then on), a z that is none. Coordinates stay float64 and absolute
-until the field's origin is known, so that a stored position is one rounding away from the file's.
+What is dropped: malformed records; coordinates that are not finite, or beyond 10 m; what the filters of `prepare` take out.
+What is kept with a warning: a precision that is no positive number (NaN from then on), a z that is none. Coordinates stay
+float64 and absolute until the field's origin is known, so that a stored position is one rounding away from the file's.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from smlmbatch.errors import InputError
 from smlmbatch.ingest.columns import Use
 from smlmbatch.ingest.formats import Filter
 from smlmbatch.ingest.median import Median
+from smlmbatch.ingest.prepare import LocFilter
 from smlmbatch.ingest.source import RawBlock, Source, TextColumn
 from smlmbatch.locs import LOC_COLUMNS
 
@@ -61,11 +62,19 @@ class Extremes:
 
 @dataclass(slots=True)
 class Tally:
-    """What was found in a file while it streamed by. Memory does not grow with the file."""
+    """What was found in a file while it streamed by. Memory does not grow with the file.
+
+    `dropped` are records that are no locs, `filtered` locs that a filter took out, by reason; `judged` the quantities that
+    a filter found in any loc; `first_frame` that of all locs, so that no filter changes how frames are counted. From
+    `n` on, what is left.
+    """
 
     n_read: int = 0
     n: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    filtered: Counter[str] = field(default_factory=Counter)
+    judged: set[str] = field(default_factory=set)
+    first_frame: float = np.inf
     warnings: Counter[str] = field(default_factory=Counter)
     x_nm: Extremes = field(default_factory=Extremes)
     y_nm: Extremes = field(default_factory=Extremes)
@@ -88,8 +97,8 @@ def quantities(source: Source) -> dict[str, np.dtype[Any]]:
     return {name: np.dtype(wide.get(name, kind)) for name, kind in LOC_COLUMNS.items() if name in present}
 
 
-def clean_batches(source: Source, tally: Tally) -> Iterator[Batch]:
-    """Locs of a source, batch by batch in file order; `tally` is filled on the way.
+def clean_batches(source: Source, tally: Tally, *, filters: Sequence[LocFilter] = ()) -> Iterator[Batch]:
+    """Locs of a source that pass the filters, batch by batch in file order; `tally` is filled on the way.
 
     Yields
     ------
@@ -99,11 +108,11 @@ def clean_batches(source: Source, tally: Tally) -> Iterator[Batch]:
     Raises
     ------
     InputError
-        after the last record: no records, none left, or more than half of them malformed
+        after the last record: no records, none of them a loc, or more than half of them malformed
     """
     for block in source.blocks():
-        batch = _convert(source, block, tally)
-        _count(batch, tally)
+        batch = filter_batch(_convert(source, block, tally), filters, tally)
+        count_batch(batch, tally)
         tally.n_read += block.n_records
         if len(batch["row"]):
             yield batch
@@ -123,7 +132,7 @@ def _check(source: Source, tally: Tally) -> None:
     if n_bad >= _MALFORMED_AT_LEAST and n_bad * 2 > tally.n_read:
         finding = f"{n_bad} of {tally.n_read} records are malformed; {source.malformed.first}"
         raise InputError(source.path, finding, "records that fit the header", "export it again, or check format, map and decimal sign")
-    if not tally.n:
+    if not tally.n and not tally.filtered.total():
         reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(tally.dropped.items()))
         finding = f"none of the {tally.n_read} records is a localisation ({reasons})"
         raise InputError(
@@ -275,7 +284,24 @@ def _masked(values: NDArray[np.float32], good: NDArray[np.bool_], tally: Tally, 
     return np.where(good, values, np.float32(np.nan))
 
 
-def _count(batch: Batch, tally: Tally) -> None:
+def filter_batch(batch: Batch, filters: Sequence[LocFilter], tally: Tally) -> Batch:
+    """The batch without what the filters drop; a loc that two of them drop counts for the first."""
+    if "frame" in batch and len(batch["frame"]):
+        tally.first_frame = min(tally.first_frame, int(batch["frame"].min()))
+    for rule in filters:
+        if rule.quantity not in batch:
+            continue
+        values = batch[rule.quantity]
+        if rule.quantity not in tally.judged and (values == values).any():  # NaN equals nothing
+            tally.judged.add(rule.quantity)
+        if n := int((dropped := rule.drops(values)).sum()):
+            tally.filtered[rule.reason] += n
+            batch = {name: column[~dropped] for name, column in batch.items()}
+    return batch
+
+
+def count_batch(batch: Batch, tally: Tally) -> None:
+    """Add the locs of a batch to what is left."""
     tally.n += len(batch["row"])
     tally.x_nm.add(batch["x_nm"])
     tally.y_nm.add(batch["y_nm"])
@@ -296,7 +322,16 @@ def frame_base(source: Source, tally: Tally) -> int:
     """The number of the source's first frame. Where the format doesn't fix it, a frame 0 tells: ThunderSTORM counts
     from 1, but other programs write its header and count from 0."""
     fixed = source.resolved.frame_base
-    return fixed if fixed is not None else int(tally.frame.low > 0)
+    return fixed if fixed is not None else int(tally.first_frame > 0)
+
+
+def read_frame_base(source: Source) -> int:
+    """The same, before anything else: where the format doesn't fix it the file is read once for it."""
+    tally = Tally()
+    if source.resolved.frame_base is None:
+        for _ in clean_batches(source, tally):
+            pass
+    return frame_base(source, tally)
 
 
 def channel_numbers(tally: Tally) -> tuple[NDArray[np.uint8], list[str]]:

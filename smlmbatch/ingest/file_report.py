@@ -5,6 +5,8 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from smlmbatch.ingest.prepare import share_text
+
 _TEXT_WIDTH: Final = 140
 _NAMES_SHOWN: Final = 5
 
@@ -36,6 +38,7 @@ class FileReport:
     ----------
     format, title : the reader's name, and what people call the format
     dropped : reason → records
+    filtered : reason → locs that the filters in force would drop; they are in every other figure
     columns : quantity → where it comes from
     unit, pixel_size_nm, pixel_offset_px : of the file's positions
     frame_base : the number of the file's first frame, None without frames
@@ -57,6 +60,7 @@ class FileReport:
     n_read: int
     n: int
     dropped: dict[str, int]
+    filtered: dict[str, int]
     columns: dict[str, Column]
     unit: str
     pixel_size_nm: float | None
@@ -83,6 +87,8 @@ class FileReport:
             lines.append("channels: " + ", ".join(f"{name} {n:,}" for name, n in self.n_per_channel.items()))
         if self.members:
             lines.append(f"holds {_listed([name for name, _ in self.members])}")
+        if self.filtered:
+            lines.append(f"filters would drop {share_text(self.filtered, self.n)}")
         lines += [f"WARNING ({warning['rule']}): {warning['text']}" for warning in self.warnings]
         return "\n".join(_wrapped(line) for line in lines)
 

@@ -1,4 +1,4 @@
-"""Locs in tile order: tiles row by row, within a tile by frame, then in file order. In memory, or by way of the disk.
+"""Locs in tile order: tiles row by row, within a tile by frame, then as they came. In memory, or by way of the disk.
 
 The order is total, so the result is the same however little memory there is. Locs are kept as records (one gather
 of a whole record is one cache miss, a gather per column would be nine). Beyond the memory's limit they go to a file;
@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,10 @@ class Grid:
         return tile
 
 
+# One tile that holds everything: tile order on it is the order of frames, and within a frame the one in which locs came.
+FRAME_ORDER: Final = Grid((0.0, 0.0), math.inf, 1, 1)
+
+
 def grid_of(low_nm: tuple[float, float], high_nm: tuple[float, float], tile_nm: float) -> Grid:
     """The grid over all locs, aligned to multiples of the tile's side; the side doubles until MAX_TILES suffice.
 
@@ -59,19 +63,19 @@ def grid_of(low_nm: tuple[float, float], high_nm: tuple[float, float], tile_nm: 
 
 
 class Spool:
-    """Collects records in file order, at most `limit_rows` in memory, the rest in a file under `scratch`.
+    """Collects records in the order in which they come, at most `limit_rows` in memory, the rest in files `name` under `scratch`.
 
     Attributes
     ----------
     n : records so far
     """
 
-    def __init__(self, dtype: np.dtype[Any], *, scratch: Path, limit_rows: int) -> None:
+    def __init__(self, dtype: np.dtype[Any], *, scratch: Path, limit_rows: int, name: str = "spool") -> None:
         self.dtype, self.scratch, self.limit_rows = dtype, scratch, max(1, limit_rows)
         self.n = 0
         self._records = np.empty(0, dtype=dtype)
         self._held = 0
-        self._path = scratch / "spool.bin"
+        self._path = scratch / f"{name}.bin"
         self._spilled = False
         self._frames: list[int] = []  # lowest and highest frame of each spill
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from smlmbatch.config import Config
 from smlmbatch.errors import InputError
-from smlmbatch.ingest.clean import Tally, channel_counts, clean_batches, frame_base
+from smlmbatch.ingest.clean import Tally, channel_counts, clean_batches, filter_batch, frame_base, read_frame_base
 from smlmbatch.ingest.columns import overrides_of
 from smlmbatch.ingest.doubts import Facts, doubts, facts_of, share_of_outliers
 from smlmbatch.ingest.file_report import CheckedFile, Column, FileReport
+from smlmbatch.ingest.prepare import filters_of, has_frame_filter, share_text
 from smlmbatch.ingest.readers import READERS, open_source
 from smlmbatch.ingest.recognise import recognised_format
 from smlmbatch.ingest.scan import Scan
@@ -42,16 +43,24 @@ def validate_file(path: Path, *, field: Field, config: Config) -> FileReport:
     """
     overrides = overrides_of(field, config.ingest)
     source = open_source(path, recognised_format(path, overrides=overrides), overrides)
-    tally, sample, copies = Tally(), Sample(), Copies()
+    filters = filters_of(config.prepare, frame_base=read_frame_base(source) if has_frame_filter(config.prepare) else 0)
+    tally, left, sample, copies = Tally(), Tally(), Sample(), Copies()
     for batch in clean_batches(source, tally):
         sample.add(batch)
         copies.add(batch)
+        filter_batch(batch, filters, left)
     _, counts, names = channel_counts(tally)
     facts = facts_of(source, tally, dict(zip(names, counts, strict=True)), sample, copies)
-    return _report(path, source, tally, facts, sample_stride=sample.stride, copies_exact=copies.exact)
+    filtered = {rule.reason: n for rule in filters if (n := left.filtered[rule.reason])}
+    return _report(path, source, tally, facts, filtered, sample_stride=sample.stride, copies_exact=copies.exact)
 
 
-def _report(path: Path, source: Source, tally: Tally, facts: Facts, *, sample_stride: int, copies_exact: bool) -> FileReport:
+def _report(
+    path: Path, source: Source, tally: Tally, facts: Facts, filtered: dict[str, int], *, sample_stride: int, copies_exact: bool
+) -> FileReport:
+    doubtful = doubts(facts)
+    if 2 * sum(filtered.values()) > tally.n:
+        doubtful.append(("filters", f"the filters of [prepare] drop {share_text(filtered, tally.n)}"))
     base, frames = frame_base(source, tally), tally.frame.pair()
     resolved = source.resolved
     return FileReport(
@@ -62,6 +71,7 @@ def _report(path: Path, source: Source, tally: Tally, facts: Facts, *, sample_st
         n_read=tally.n_read,
         n=tally.n,
         dropped={reason: n for reason, n in sorted(tally.dropped.items()) if n},
+        filtered=filtered,
         columns={
             use.quantity: Column(columns=use.columns, scale=use.scale, shift=use.shift, power=use.power, factors=use.factors)
             for use in resolved.uses
@@ -81,5 +91,5 @@ def _report(path: Path, source: Source, tally: Tally, facts: Facts, *, sample_st
         copies_exact=copies_exact,
         sampled_every=sample_stride,
         members=source.members,
-        warnings=tuple({"rule": rule, "text": text} for rule, text in doubts(facts)),
+        warnings=tuple({"rule": rule, "text": text} for rule, text in doubtful),
     )

@@ -9,8 +9,13 @@ _FINGERPRINT = re.compile(rb'<meta name="smlmbatch-fingerprint" content="([^"]*)
 
 def report_fingerprint(output: Path) -> str | None:
     """The fingerprint in the report's head; None if there is no report."""
+    return page_fingerprint(output / "report" / "index.html")
+
+
+def page_fingerprint(path: Path) -> str | None:
+    """The fingerprint in a page's head; None if there is no such page."""
     try:
-        with (output / "report" / "index.html").open("rb") as file:
+        with path.open("rb") as file:
             found = _FINGERPRINT.search(file.read(_HEAD_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None

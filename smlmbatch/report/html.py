@@ -1,22 +1,36 @@
-"""The campaign's report: one self-contained HTML file for the people who took the data.
+"""The campaign's report: one self-contained HTML file for the people who took the data, the verdict first.
 
 Everything is in the file (style, pictures, plots): it can be mailed, printed and read in ten years. It is made of the
-campaign's tables, and of the units where a picture needs them. No script, no link out, no clock.
+campaign's tables, and of the units where a picture needs them. No script, no clock; links lead to the fields' pages and
+the figures' files beside it, and the page needs none of these.
 """
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from smlmbatch.analyse.compare import natural_key, ripley_curves
+from smlmbatch.analyse.compare import natural_key
+from smlmbatch.analyse.comparisons import read_comparisons
+from smlmbatch.analyse.grouping import group_rois
+from smlmbatch.analyse.results import QualityCheck
 from smlmbatch.analyse.tables import Tables, legible, read_tables
 from smlmbatch.config import to_toml
+from smlmbatch.report.cautions import design_cautions
 from smlmbatch.report.costs import show_costs
-from smlmbatch.report.descriptors import Numbers, csv_files, gather, show_channel
+from smlmbatch.report.curves import ripley_curves
+from smlmbatch.report.descriptors import replicates_csv, show_channel
+from smlmbatch.report.effects import HOW_TO_READ, show_effects
+from smlmbatch.report.field_pages import write_field_pages
+from smlmbatch.report.gallery import Gallery
+from smlmbatch.report.methods import methods
+from smlmbatch.report.numbers import Numbers, file_suffix, gather
 from smlmbatch.report.page import Markup, document, element, join, section, table
+from smlmbatch.report.quality_overview import read_checks, show_quality
 from smlmbatch.report.sections import (
     Row,
+    channel_titles,
     in_order,
     show_dropped_records,
     show_dropped_rois,
@@ -26,22 +40,44 @@ from smlmbatch.report.sections import (
     show_pictures,
     with_sample,
 )
-from smlmbatch.report.wording import REFERENCES, count, counted, methods, percent
+from smlmbatch.report.verdict import show_conditions, show_data, show_largest
+from smlmbatch.report.wording import count
 from smlmbatch.store.units import write_whole
 from smlmbatch.work import Campaign
 
-_PARTS = (
-    ("came-in", "What came in"),
-    ("dropped", "What was dropped, and why"),
-    ("pictures", "Rendered fields"),
-    ("descriptors", "Descriptors by condition"),
-    ("methods", "Methods and settings"),
-    ("costs", "Run time and memory"),
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PARTS = (  # anchor, heading, word in the list at the top
+    ("quality", "Quality of the fields", "Quality"),
+    ("compared", "Conditions compared", "Comparisons"),
+    ("descriptors", "Descriptors by condition", "Descriptors"),
+    ("pictures", "Rendered fields", "Pictures"),
+    ("came-in", "What came in", "What came in"),
+    ("dropped", "What was dropped, and why", "What was dropped"),
+    ("methods", "Methods and settings", "Methods"),
+    ("costs", "Run time and memory", "Run time"),
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evidence:
+    """All that the page is made of."""
+
+    campaign: Campaign
+    tables: Tables
+    rows: Sequence[Row]
+    checks: Sequence[QualityCheck]
+    grouped: "pa.Table"  # ROIs with the conditions that are compared
+    numbers: Numbers
+    cautions: Sequence[str]
+    gallery: Gallery
+
+
 def write_report(campaign: Campaign, *, fingerprint: str, input_name: str, software: Mapping[str, str], run: Mapping[str, Any]) -> Path:
-    """Write `OUTPUT/report/index.html` (and the plots' numbers under `report/data`), of tables already written.
+    """Write `OUTPUT/report/index.html`, the fields' pages and the figures' files under `report/figures`, of tables already written.
+
+    The campaign's page comes last: with its fingerprint, all is up to date.
 
     Parameters
     ----------
@@ -59,63 +95,88 @@ def write_report(campaign: Campaign, *, fingerprint: str, input_name: str, softw
     FileNotFoundError
         the tables are not written yet
     """
-    tables = read_tables(campaign.output)
-    numbers = gather(tables.rois, ripley_curves(campaign), min_locs=campaign.config.tile.min_locs)
-    rows = in_order(with_sample(campaign, tables.fields.to_pylist()))
-    name = legible(input_name) or "campaign"
-    body = join(
-        [
-            _head(campaign, rows, name, run),
-            *_sections(campaign, tables, rows, numbers, software=software, run=run),
-        ]
-    )
     folder = campaign.output / "report"
-    for file, text in csv_files(numbers).items():
-        write_whole(folder / "data" / file, text.encode("utf-8", "replace"))
+    evidence = _gather(campaign, Gallery(folder / "figures"))
+    name = legible(input_name) or "campaign"
+    body = join([_head(evidence, name, run), *_sections(evidence, software=software, run=run)])
+    evidence.gallery.sweep()
+    write_field_pages(campaign, rows=evidence.rows, rois=evidence.grouped, checks=evidence.checks, name=name)
     page = document(f"{name}: smlmbatch report", body, fingerprint=fingerprint)
     write_whole(folder / "index.html", page.encode("utf-8", "replace"))
     return folder / "index.html"
 
 
-def _sections(
-    campaign: Campaign, tables: Tables, rows: Sequence[Row], numbers: Numbers, *, software: Mapping[str, str], run: Mapping[str, Any]
-) -> Iterator[Markup]:
+def _gather(campaign: Campaign, gallery: Gallery) -> _Evidence:
+    tables, settings = read_tables(campaign.output), campaign.config
+    grouped = group_rois(tables.rois, tables.fields, config=settings.compare)
+    numbers = gather(
+        grouped,
+        ripley_curves(campaign, tables.rois, grouped),
+        read_comparisons(campaign.output),
+        min_locs=settings.tile.min_locs,
+        paired=bool(settings.compare.paired),
+    )
+    return _Evidence(
+        campaign=campaign,
+        tables=tables,
+        rows=in_order(with_sample(campaign, tables.fields.to_pylist())),
+        checks=read_checks(campaign.output),
+        grouped=grouped,
+        numbers=numbers,
+        cautions=design_cautions(tables.rois, tables.fields, config=settings),
+        gallery=gallery,
+    )
+
+
+def _sections(evidence: _Evidence, *, software: Mapping[str, str], run: Mapping[str, Any]) -> Iterator[Markup]:
+    campaign, rows = evidence.campaign, evidence.rows
     contents: dict[str, list[Markup | None]] = {
+        "quality": [show_quality(rows, evidence.checks)],
+        "compared": [*_compared(evidence)],
+        "descriptors": [*_descriptors(evidence)],
+        "pictures": [show_pictures(campaign, rows)],
         "came-in": [show_fields(campaign, rows) if rows else element("p", "No field.")],
         "dropped": [
             show_failures(campaign),
             show_dropped_records(rows),
-            show_dropped_rois(tables.rois, rows),
+            show_dropped_rois(evidence.tables.rois, rows),
             show_ignored(campaign),
         ],
-        "pictures": [show_pictures(campaign, rows)],
-        "descriptors": [*_descriptors(numbers, rows)],
         "methods": [*_methods(campaign, software=software, run=run)],
         "costs": [show_costs(campaign)],
     }
-    for anchor, title in _PARTS:
+    for anchor, title, _ in _PARTS:
         yield section(title, *contents[anchor], anchor=anchor)
 
 
 # ---- head
 
 
-def _head(campaign: Campaign, rows: Sequence[Row], name: str, run: Mapping[str, Any]) -> Markup:
-    links = [element("a", title, href=f"#{anchor}") for anchor, title in _PARTS]
+def _head(evidence: _Evidence, name: str, run: Mapping[str, Any]) -> Markup:
+    campaign, rows, comparisons = evidence.campaign, evidence.rows, evidence.numbers.comparisons
+    links = [element("a", word, href=f"#{anchor}") for anchor, _, word in _PARTS]
     ok = [row for row in rows if row["status"] == "ok"]
+    names = evidence.numbers.names
     numbers = (
         (sum(row["n"] for row in ok), "localisation"),
         (sum(row["n_cells"] for row in ok), "outline"),
-        (len(_conditions(ok)), "condition"),
+        (len(names or _conditions(ok)), "condition"),
         (len({(row["conditions"], row["replicate"]) for row in ok}), "replicate"),
     )
     facts = [(count(n), word if n == 1 else word + "s") for n, word in numbers]
     facts += [(legible(str(run["finished"])), "finished")] if "finished" in run else []
+    titles = channel_titles(rows)
     return element(
         "header",
         element("h1", name),
         element("p", "Single-molecule localisation microscopy, batch report", class_="soft"),
-        _verdict(rows, ignored=len(campaign.ignored)),
+        element(
+            "div",
+            show_data(rows, evidence.checks, config=campaign.config, ignored=len(campaign.ignored)),
+            show_conditions(comparisons, conditions=names, channel_titles=titles, cautions=evidence.cautions, config=campaign.config),
+            class_="verdict",
+        ),
+        show_largest(comparisons, channel_titles=titles),
         element("div", *(element("div", element("b", value), " ", element("span", words)) for value, words in facts), class_="facts"),
         element("nav", *links),
     )
@@ -125,55 +186,54 @@ def _conditions(rows: Sequence[Row]) -> list[str]:
     return sorted({condition for row in rows for condition in row["conditions"]}, key=natural_key)
 
 
-def _verdict(rows: Sequence[Row], *, ignored: int) -> Markup:
-    states = [row["status"] for row in rows]
-    found, kept = (sum(row[key] or 0 for row in rows) for key in ("n_rois", "n_rois_kept"))
-    ok, failed = states.count("ok"), states.count("failed")
-    said: list[str] = [f"{counted(len(rows), 'field')} in", f"{count(ok)} analysed", _alarm(f"{count(failed)} failed", when=failed > 0)]
-    unfinished = len(states) - ok - failed
-    said += [_alarm(f"{count(unfinished)} not finished", when=True)] if unfinished else []
-    said += [f"{counted(ignored, 'other file')} ignored"] if ignored else []
-    rois = f"{count(kept)} of {counted(found, 'ROI')} kept ({percent(kept, found)})." if found else "No ROI found."
-    joined = join(part for i, word in enumerate(said) for part in (", " if i else None, word))
-    return element("p", joined, ". ", _alarm(rois, when=kept == 0), class_="verdict")
+# ---- conditions and descriptors
 
 
-def _alarm(text: str, *, when: bool) -> str:
-    return element("b", text, class_="warn") if when else text
+def _compared(evidence: _Evidence) -> Iterator[Markup]:
+    numbers, titles = evidence.numbers, channel_titles(evidence.rows)
+    if not numbers.comparisons:
+        yield element("p", "Nothing was compared.")
+        return
+    yield element("p", HOW_TO_READ, class_="note")
+    for channel in dict.fromkeys(c.channel for c in numbers.comparisons):
+        if channel in titles:
+            yield element("h3", titles[channel])
+        own = [c for c in numbers.comparisons if c.channel == channel]
+        yield show_effects(own, look=numbers.looks, gallery=evidence.gallery, name=f"effects{file_suffix(channel)}")
 
 
-# ---- descriptors
-
-
-def _descriptors(numbers: Numbers, rows: Sequence[Row]) -> list[Markup]:
+def _descriptors(evidence: _Evidence) -> Iterator[Markup]:
+    numbers, titles = evidence.numbers, channel_titles(evidence.rows)
     if not numbers.channels:
-        return [element("p", "No ROI was kept, so there is nothing to describe.")]
-    intro = "The replicate is the unit: its ROIs are averaged first. This part describes; it tests no hypothesis."
-    parts = [element("p", intro)]
-    described = {c.condition for c in numbers.conditions}
-    bare = [name for name in _conditions(rows) if name not in described]
+        yield element("p", "No ROI was kept, so there is nothing to describe.")
+        return
+    link = evidence.gallery.link("replicates.csv", replicates_csv(numbers).encode("utf-8", "replace"))
+    yield element("p", "The replicate is the unit: its ROIs are averaged first. All means of replicates: ", link, ".")
+    bare = _bare_conditions(evidence)
     if bare:
-        parts.append(element("p", f"Without any kept ROI, so not described: {', '.join(bare)}.", class_="warn"))
+        yield element("p", f"Without any kept ROI, so not described: {', '.join(bare)}.", class_="warn")
     for channel in numbers.channels:
-        if len(numbers.channels) > 1:
-            parts.append(element("h3", _channel_title(channel, rows)))
-        parts.append(show_channel(numbers, channel))
-    return parts
+        if channel in titles:
+            yield element("h3", titles[channel])
+        yield show_channel(numbers, channel, gallery=evidence.gallery)
 
 
-def _channel_title(channel: int, rows: Sequence[Row]) -> str:
-    """Number of a channel and the names that fields give it."""
-    names = {name for row in rows for c, name in zip(row["channels"] or [], row["channel_names"] or [], strict=True) if c == channel}
-    told = " / ".join(sorted(names - {"", str(channel), f"channel {channel}"}))
-    return f"Channel {channel}" + (f": {told}" if told else "")
+def _bare_conditions(evidence: _Evidence) -> list[str]:
+    """Conditions of the sheet that no kept ROI has."""
+    import pyarrow.compute as pc
+
+    rois = evidence.tables.rois
+    described = set(pc.unique(rois["condition"].filter(rois["kept"])).to_pylist())
+    return [name for name in _conditions(evidence.rows) if name not in described]
 
 
 # ---- methods and settings
 
 
 def _methods(campaign: Campaign, *, software: Mapping[str, str], run: Mapping[str, Any]) -> list[Markup]:
-    paragraphs = [element("p", text) for text in methods(campaign.config, software=software)]
-    references = [element("p", text, class_="reference") for text in REFERENCES]
+    said, sources = methods(campaign.config, software=software)
+    paragraphs = [element("p", text) for text in said]
+    references = [element("p", text, class_="reference") for text in sources]
     facts = list(_facts(run))
     versions = sorted(([legible(str(name)), legible(str(version))] for name, version in software.items()), key=_ours_first)
     left = [element("h3", "Settings"), element("pre", to_toml(campaign.config).strip())]

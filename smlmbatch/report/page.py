@@ -3,6 +3,8 @@
 `element` is the only place where tags are made; the page is one file with its style inside, no script, no link out.
 """
 
+import base64
+import hashlib
 import html
 import re
 from collections.abc import Iterable, Sequence
@@ -10,6 +12,7 @@ from collections.abc import Iterable, Sequence
 VOID = frozenset({"br", "img", "meta", "wbr"})  # elements without an end tag, of those used here
 # XML 1.0 allows no other control characters, and browsers show none
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _LONGEST_PIECE = 24  # letters of a name that stay on one line
 
 
@@ -89,21 +92,32 @@ def section(title: str, *children: str | None, anchor: str) -> Markup:
     return element("section", element("h2", title), *children, id=anchor)
 
 
-def document(title: str, body: Markup, *, fingerprint: str) -> str:
-    """The whole page."""
+def document(title: str, body: Markup, *, fingerprint: str, style: str = "", script: str = "") -> str:
+    """The whole page. A browser loads nothing from elsewhere for it, and runs no script but `script`, whatever a name holds.
+
+    Parameters
+    ----------
+    style : CSS besides that of all pages
+    script : stands at the body's end
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"{_POLICY}; script-src 'sha256-{digest}'" if script else _POLICY
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="smlmbatch-fingerprint", content=fingerprint),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("title", title),
-        element("style", Markup(CSS)),
+        element("style", Markup(CSS + style)),
     )
-    return "<!DOCTYPE html>\n" + element("html", head, element("body", element("main", body)), lang="en") + "\n"
+    last = element("script", Markup(script)) if script else None
+    return "<!DOCTYPE html>\n" + element("html", head, element("body", element("main", body), last), lang="en") + "\n"
 
 
 CSS = """
-:root { --ink: #1d2329; --soft: #5b6670; --line: #dfe3e7; --ground: #f6f7f8; --mark: #0b5c8a; --bad: #9a3412; --badground: #fdf3ec; }
+:root { --ink: #1d2329; --soft: #5b6670; --line: #dfe3e7; --ground: #f6f7f8; --mark: #0b5c8a; --bad: #9a3412; --badground: #fdf3ec;
+  --warm: #d99a1c; }
 * { box-sizing: border-box; }
 body { margin: 0; background: #fff; color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
@@ -112,9 +126,33 @@ h1 { font-size: 28px; line-height: 1.2; font-weight: 650; margin: 0 0 4px; overf
 h2 { font-size: 20px; font-weight: 650; margin: 52px 0 10px; padding-top: 14px; border-top: 2px solid var(--ink); }
 h3 { font-size: 15px; font-weight: 650; margin: 28px 0 8px; }
 p { margin: 8px 0; max-width: 78ch; }
-.verdict { font-size: 18px; margin: 14px 0 18px; max-width: none; }
+h4 { font-size: 13.5px; font-weight: 600; margin: 20px 0 4px; }
+.verdict { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1.45fr); gap: 0 44px; margin: 18px 0 14px;
+  padding: 18px 24px 14px; background: var(--ground); border-radius: 6px; }
+.verdict h3 { margin: 0; color: var(--soft); font-size: 13px; } .verdict h4 { margin: 14px 0 0; } .verdict p { font-size: 14.5px; }
+.verdict p.answer { font-size: 18px; margin: 2px 0 8px; }
+.caution { border-left: 3px solid var(--warm); padding-left: 12px; }
+.largest th { white-space: nowrap; }
+.light { display: inline-block; padding: 0 4px; border-radius: 3px; font-size: 12px; line-height: 18px; white-space: nowrap; }
+.light i { font-style: normal; font-weight: 700; display: inline-block; min-width: 9px; text-align: center; }
+.light.green { background: #e4f1ec; color: #0a5a43; } .light.amber { background: #f5c451; color: #1d2329; }
+.light.red { background: #9c2a10; color: #fff; } .light.grey { background: #fff; color: var(--soft); box-shadow: inset 0 0 0 1px #c3cad1; }
+.lightkey, .chips { display: flex; flex-wrap: wrap; gap: 4px 16px; } .lightkey > *, .chips > * { white-space: nowrap; }
+table.lights { width: auto; } table.lights td:nth-child(2) { min-width: 150px; }
+table.lights th, table.lights td { padding: 2px 8px 2px 0; } table.lights td { border-bottom-color: #eef0f2; }
+.abreast { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 26px; align-items: start; }
+table.compact { width: 100%; font-size: 12px; } table.compact th, table.compact td { padding: 1px 1px; text-align: center; }
+table.compact th:nth-child(2), table.compact td:nth-child(2) {
+  min-width: 0; text-align: left; padding: 0 6px; overflow-wrap: anywhere; line-height: 1.2; }
+table.compact th span { writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; font-size: 11.5px; }
+table.compact .light { padding: 0; min-width: 17px; line-height: 16px; font-size: 11px; }
+p.finding { font-size: 13.5px; max-width: 104ch; margin: 4px 0; } p.alike > span { margin-right: 10px; white-space: nowrap; }
+.superplots { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 22px 18px; margin: 16px 0 8px; }
+.files { white-space: nowrap; font-size: 12px; }
+table.compared th { min-width: 0; } table.compared th, table.compared td { padding-right: 12px; } table.compared td { line-height: 1.25; }
 .soft, figcaption, .note { color: var(--soft); font-size: 13px; }
-nav { font-size: 13px; margin: 18px 0 0; } nav a { margin-right: 18px; } a { color: var(--mark); }
+nav { display: flex; flex-wrap: wrap; row-gap: 4px; font-size: 13px; margin: 18px 0 0; }
+nav a { margin-right: 20px; white-space: nowrap; } a { color: var(--mark); }
 .facts div { white-space: nowrap; } .facts b { font-weight: 600; font-variant-numeric: tabular-nums; }
 .facts span { color: var(--soft); }
 .facts { display: flex; flex-wrap: wrap; gap: 4px 34px; margin: 0 0 20px; }
@@ -156,10 +194,12 @@ pre { background: var(--ground); border: 1px solid var(--line); border-radius: 4
   margin: 8px 0; }
 .half { display: grid; grid-template-columns: minmax(0, 1.5fr) minmax(0, 1fr); gap: 0 36px; }
 .reference { font-size: 13px; padding-left: 1.6em; text-indent: -1.6em; margin: 3px 0; }
-@media (max-width: 760px) { main { padding: 20px 14px; } .half, .pictures.c2, .pictures.c3 { grid-template-columns: minmax(0, 1fr); } }
+@media screen and (max-width: 760px) { main { padding: 20px 14px; } .half, .verdict, .superplots, .abreast, .pictures.c2, .pictures.c3 {
+  grid-template-columns: minmax(0, 1fr); } }
 @media print {
   body { font-size: 10.5pt; } main { max-width: none; padding: 0; } nav { display: none; } h2 { break-after: avoid; margin-top: 30px; }
-  h3, thead { break-after: avoid; } tr { break-inside: avoid; } .wide { overflow: visible; } table { font-size: 8.5pt; }
+  h3, h4, thead, .key { break-after: avoid; } .files { display: none; } p, p.finding { max-width: none; }
+  tr { break-inside: avoid; } .wide { overflow: visible; } table { font-size: 8.5pt; }
   th, td { padding-right: 8px; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; } @page { margin: 14mm; }
 }

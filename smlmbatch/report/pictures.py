@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +25,7 @@ from smlmbatch.store.arrays import UnitReader
 _PIECE = 1 << 20  # locs held at a time
 _STRAY = 0.001  # share of locs beyond the view on each side
 _THUMB_PX = 80
-_LEVELS = 48  # shades; the eye tells no more in a noisy picture, and fewer pack better
+SHADES = 48  # shades; the eye tells no more in a noisy picture, and fewer pack better
 _CLIP_PERCENTILE = 99.5  # of pixels that hold locs; above it all are equally bright
 _SPARSE = 0.05  # share of pixels with locs
 _GRID_LINES = ((30, 0.9, 0.5), (100, 0.7, 0.34), (math.inf, 0.5, 0.18))  # up to so many ROIs: line width in px, opacity
@@ -119,7 +120,7 @@ def _shades(values: NDArray[np.number[Any]]) -> NDArray[np.uint8]:
     present = values[values > 0]
     top = float(np.percentile(present, _CLIP_PERCENTILE)) if present.size else 1.0
     share = np.sqrt(np.clip(values / top, 0, 1))
-    shades: NDArray[np.uint8] = np.ceil(share * (_LEVELS - 1)).astype(np.uint8)
+    shades: NDArray[np.uint8] = np.ceil(share * (SHADES - 1)).astype(np.uint8)
     return shades
 
 
@@ -134,16 +135,22 @@ def _thicken(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return total
 
 
+@cache
 def _palette() -> bytes:
     """`inferno`: dark ground, uniform to the eye, told apart by the colour-blind."""
     import matplotlib
 
-    shades = matplotlib.colormaps["inferno"](np.linspace(0, 1, _LEVELS))[:, :3]
+    shades = matplotlib.colormaps["inferno"](np.linspace(0, 1, SHADES))[:, :3]
     return np.round(255 * shades).astype(np.uint8).tobytes()
 
 
-def png(shades: NDArray[np.uint8]) -> str:
-    """A palette PNG (W3C PNG specification, colour type 3) of (rows, columns) shades, as a data URI."""
+def png(shades: NDArray[np.uint8], palette: bytes | None = None) -> str:
+    """A palette PNG (W3C PNG specification, colour type 3) of (rows, columns) shades, as a data URI.
+
+    Parameters
+    ----------
+    palette : red, green and blue of each shade, one byte each; None = `inferno`
+    """
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -152,7 +159,7 @@ def png(shades: NDArray[np.uint8]) -> str:
     header = struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)
     lines = np.zeros((rows, columns + 1), dtype=np.uint8)  # each line starts with its filter: none
     lines[:, 1:] = shades
-    parts = (b"IHDR", header), (b"PLTE", _palette()), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b"")
+    parts = (b"IHDR", header), (b"PLTE", palette or _palette()), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b"")
     content = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, part) for kind, part in parts)
     return "data:image/png;base64," + base64.b64encode(content).decode()
 
@@ -185,11 +192,12 @@ def draw_field(counts: NDArray[np.int64], view: View, tile: UnitReader, *, shown
     rows, columns = counts.shape
     scale = max(rows, columns) / shown_px
     image = element("image", href=png(_shades(_thicken(counts))), width=str(columns), height=str(rows), preserveAspectRatio="none")
-    drawing = [image, *_outlines(tile, view, scale), *_rois(tile, view, scale), *_scale_bar(view, scale)]
+    drawing = [image, *outlines(tile, view, scale), *_rois(tile, view, scale), *scale_bar(view, scale)]
     return element("svg", *drawing, viewbox=f"0 0 {columns} {rows}", role="img", aria_label=label)
 
 
-def _outlines(tile: UnitReader, view: View, scale: float) -> Iterable[Markup]:
+def outlines(tile: UnitReader, view: View, scale: float) -> Iterable[Markup]:
+    """Outlines of the cells; `scale` is the number of the raster's pixels in one of the page's."""
     bounds, points = tile.read("outline_start"), view.to_px(tile.read("outline_nm"))
     path = "".join(_ring(points[first:last]) for first, last in pairwise(bounds.tolist()))
     if path:
@@ -207,7 +215,7 @@ def _ring(points_px: NDArray[np.float64]) -> str:
 def _rois(tile: UnitReader, view: View, scale: float) -> Iterable[Markup]:
     corners, kept = view.to_px(tile.read("roi_origin_nm")), tile.read("roi_kept").astype(bool)
     side = f"{tile.attrs['roi_nm'] / view.pixel_nm:.1f}"
-    says = _tooltips(tile) if len(kept) <= _TOOLTIPS else [None] * len(kept)
+    says = roi_tooltips(tile) if len(kept) <= _TOOLTIPS else [None] * len(kept)
 
     def squares(which: NDArray[np.bool_]) -> list[Markup]:
         return [
@@ -222,7 +230,8 @@ def _rois(tile: UnitReader, view: View, scale: float) -> Iterable[Markup]:
     yield element("g", *squares(kept), **common, stroke_opacity=f"{opacity:.2f}")
 
 
-def _tooltips(tile: UnitReader) -> list[Markup]:
+def roi_tooltips(tile: UnitReader) -> list[Markup]:
+    """What a browser shows where the pointer rests on a ROI."""
     reasons, n_locs = tile.attrs["reasons"], tile.read("roi_n_locs").sum(axis=1)
     states = zip(tile.read("roi_kept"), tile.read("roi_reason"), tile.read("roi_coverage"), n_locs, strict=True)
     return [
@@ -235,7 +244,7 @@ def _tooltips(tile: UnitReader) -> list[Markup]:
     ]
 
 
-def _scale_bar(view: View, scale: float) -> Iterable[Markup]:
+def scale_bar(view: View, scale: float) -> Iterable[Markup]:
     """A bar of 1, 2 or 5 times a power of ten, about a fifth of the picture, lower right, on a dark ground."""
     rows, columns = view.shape
     bar_nm = _round_length(0.22 * columns * view.pixel_nm)

@@ -128,7 +128,7 @@ def _locs(row: Row) -> str:
 
 # Title, kind ("n" = number, "w" = a word not to break), how to show it.
 _FIELD_COLUMNS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
-    ("Field", "", lambda r: element("b", breakable(r["field"])) if r["status"] == "ok" else breakable(r["field"])),
+    ("Field", "", lambda r: element("a", breakable(r["field"]), href=f"fields/{r['key']}.html")),
     ("Condition", "", conditions_said),
     ("Replicate", "", lambda r: breakable(r["replicate"]) if r["replicate"] != r["field"] else element("span", "this file", class_="soft")),
     ("Batch", "", lambda r: breakable(r["batch"])),
@@ -157,7 +157,7 @@ def show_failures(campaign: Campaign) -> Markup | None:
     blocks = [_failure(*reason, results=results) for reason, results in list(alike.items())[:_MOST_REASONS]]
     more = len(alike) - _MOST_REASONS
     note = element("p", f"and {counted(more, 'more reason')}; all are in failed.csv.", class_="note") if more > 0 else None
-    return join([element("h3", f"Fields that failed ({count(total)})"), *blocks, note])
+    return join([element("h3", f"Fields that failed ({count(total)})", id="failed"), *blocks, note])
 
 
 def _failure(stage: str, kind: str, finding: str, want: str, mend: str, *, results: Sequence[FieldResult]) -> Markup:
@@ -183,13 +183,13 @@ _KINDS = {
 
 
 def show_dropped_records(rows: Sequence[Row]) -> Markup:
-    """Records that were no valid localisation, by field and reason."""
+    """Records that were no valid localisation or that a filter dropped, by field and reason; what merging took away."""
     hit = [row for row in rows if row["n_dropped"]]
     read, dropped = sum(r["n_read"] or 0 for r in rows), sum(r["n_dropped"] for r in hit)
-    heading = element("h3", "Records")
+    heading, merged = element("h3", "Records"), _merged_said(rows)
     if not hit:
         said = f"All {count(read)} records read were valid localisations." if read else "No record was read."
-        return join([heading, element("p", said)])
+        return join([heading, element("p", said), merged])
     hit.sort(key=lambda r: (-r["n_dropped"] / r["n_read"], r["key"]))
     body = [
         [
@@ -204,7 +204,15 @@ def show_dropped_records(rows: Sequence[Row]) -> Markup:
     ]
     said = f"{count(dropped)} of {count(read)} records ({percent(dropped, read)}) in {counted(len(hit), 'field')} were dropped."
     header = ["Field", "Condition", "Records read", "Dropped", "Share", "Reasons"]
-    return join([heading, element("p", said), table(header, body, numeric=(2, 3, 4)), _and_more(len(hit))])
+    return join([heading, element("p", said), table(header, body, numeric=(2, 3, 4)), _and_more(len(hit)), merged])
+
+
+def _merged_said(rows: Sequence[Row]) -> Markup | None:
+    """How many locs went into others when blinks were merged."""
+    away, left = (sum(row[name] or 0 for row in rows) for name in ("n_merged_away", "n"))
+    if not away:
+        return None
+    return element("p", f"Merging of blinks made {counted(left, 'loc')} of {count(away + left)} ({percent(away, away + left)} fewer).")
 
 
 def _reasons(pairs: Sequence[tuple[str, int]]) -> str:
@@ -302,7 +310,8 @@ def _pictures_of(result: FieldResult, row: Row, *, columns: int) -> list[Markup]
         for (channel, pixels), name in zip(counts.items(), names, strict=True):
             label = f"{row['field']}{', ' + name if name else ''}: rendered localisations, cell outline and ROIs"
             drawing = draw_field(pixels, view, tile, shown_px=_SHOWN_PX[columns], label=label)
-            head = element("b", breakable(row["field"]), f", {name}" if name else None)
+            link = element("a", breakable(row["field"]), href=f"fields/{row['key']}.html")
+            head = element("b", link, f", {name}" if name else None)
             sample = legible(result.field.condition_of(channel))
             sample += f" · {row['replicate']}" if row["replicate"] != row["field"] else ""
             said = [
@@ -314,3 +323,22 @@ def _pictures_of(result: FieldResult, row: Row, *, columns: int) -> list[Markup]
             caption = element("figcaption", head, element("br"), sample, element("br"), " · ".join(said))
             figures.append(element("figure", element("div", drawing, class_="frame"), caption))
     return figures
+
+
+# ---- channels
+
+
+def channel_titles(rows: Sequence[Row]) -> dict[int, str]:
+    """What each channel is called: its number and the names that fields give it; empty where there is one channel only."""
+    names: dict[int, set[str]] = {}
+    for row in rows:
+        for channel, name in zip(row["channels"] or [], row["channel_names"] or [], strict=True):
+            names.setdefault(channel, set()).add(name)
+    if len(names) < 2:
+        return {}
+    return {channel: _channel_title(channel, names[channel]) for channel in sorted(names)}
+
+
+def _channel_title(channel: int, names: set[str]) -> str:
+    told = " / ".join(sorted(names - {"", str(channel), f"channel {channel}"}))
+    return f"Channel {channel}" + (f": {told}" if told else "")

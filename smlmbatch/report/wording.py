@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smlmbatch.config import Config
 from smlmbatch.store.schema import SCHEMA
 
 NONE = "\u2013"  # stands where there is no number
@@ -24,6 +23,15 @@ class Title:
     def __str__(self) -> str:
         return f"{self.name} ({self.unit})"
 
+    def measured(self, value: float, *, digits: int = 3) -> str:
+        r"""A value in the descriptor's own unit as it is shown, with the unit.
+
+        >>> print(ascii(Title("Length", "10 nm", 10.0).measured(43.21)))
+        '4.32\u202f\xd7\u202f10 nm'
+        """
+        times = "\u00d7\u202f" if self.unit[:1].isdigit() else ""
+        return f"{number(value / self.divisor, digits=digits)}\u202f{times}{self.unit}"
+
 
 # In the order in which they are shown.
 _TITLES = {
@@ -37,7 +45,7 @@ _TITLES = {
     "nn_mean_nm": Title("Nearest neighbour, mean", "nm"),
     "nn_median_nm": Title("Nearest neighbour, median", "nm"),
     "ripley_max_nm": Title("Maximum of L(r) \u2212 r", "nm"),
-    "ripley_peak_nm": Title("Radius of that maximum", "nm"),
+    "ripley_peak_nm": Title("Radius of the L(r) \u2212 r maximum", "nm"),
 }
 _NOT_SHOWN = ("ripley_n",)  # bookkeeping, in the tables only
 
@@ -48,6 +56,15 @@ def titles(descriptors: Iterable[str]) -> dict[str, Title]:
     known = {name: title for name, title in _TITLES.items() if name in names}
     others = sorted(names - set(_TITLES) - set(_NOT_SHOWN))
     return known | {name: Title(name.replace("_", " "), SCHEMA["measure"][name].unit) for name in others}
+
+
+def in_sentence(name: str) -> str:
+    """A title within a sentence; names and symbols keep their capital.
+
+    >>> in_sentence("Cluster area"), in_sentence("ROIs"), in_sentence("Maximum of L(r)")
+    ('cluster area', 'ROIs', 'maximum of L(r)')
+    """
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
 
 
 # ---- numbers
@@ -84,7 +101,7 @@ def number(value: float | None, *, digits: int = 3) -> str:
 
 def _decimals(value: float, digits: int) -> int:
     """Decimals that show `digits` significant digits of value."""
-    return 0 if value == 0 else min(6, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+    return 0 if value == 0 or not math.isfinite(value) else min(6, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
 
 
 def mean_and_sd(mean: float, sd: float, *, most: int = 6) -> tuple[str, str]:
@@ -105,6 +122,46 @@ def mean_and_sd(mean: float, sd: float, *, most: int = 6) -> tuple[str, str]:
     decimals = min(_decimals(spread, 2), _decimals(mean, 4)) if spread else _decimals(mean, 3)
     decimals = min(decimals, max(most, _decimals(mean, 1), _decimals(spread, 1)))
     return f"{mean:,.{decimals}f}", f"{sd:,.{decimals}f}" if math.isfinite(sd) else NONE
+
+
+def rounded(value: float, low: float, high: float) -> tuple[str, str, str]:
+    """A value and its interval, all with the decimals that two significant digits of the interval's half need, three of the value at most.
+
+    >>> rounded(1.8234, 1.4877, 2.2141), rounded(-0.5, float("nan"), 3.0) == ("\u22120.500", NONE, "3.000")
+    (('1.82', '1.49', '2.21'), True)
+    """
+    half = (high - low) / 2
+    decimals = _decimals(value, 3) if not math.isfinite(half) or half <= 0 else min(_decimals(half, 2), _decimals(value, 3))
+    shown, shown_low, shown_high = (_signed(x, decimals) for x in (value, low, high))
+    return shown, shown_low, shown_high
+
+
+def _signed(value: float, decimals: int) -> str:
+    """With a true minus sign, and none before a zero."""
+    return f"{value:z,.{decimals}f}".replace("-", "\u2212") if math.isfinite(value) else NONE
+
+
+def p_value(p: float) -> str:
+    """A probability with two significant digits.
+
+    >>> p_value(0.0314), p_value(0.2), p_value(1e-5), p_value(1.0), p_value(float("nan")) == NONE
+    ('0.031', '0.20', '<0.001', '1', True)
+    """
+    if not math.isfinite(p):
+        return NONE
+    if p < 0.001:
+        return "<0.001"
+    return "1" if p >= 0.995 else f"{p:.{min(3, 1 - math.floor(math.log10(p)))}f}"
+
+
+def p_said(p: float) -> str:
+    """The same in a sentence.
+
+    >>> p_said(0.0314).split(), p_said(1e-5).split()
+    (['p', '=', '0.031'], ['p', '<', '0.001'])
+    """
+    shown = p_value(p)
+    return f"p\u00a0<\u00a0{shown[1:]}" if shown.startswith("<") else f"p\u00a0=\u00a0{shown}"
 
 
 def percent(part: int, whole: int) -> str:
@@ -200,48 +257,3 @@ NO_ROI_HINT = (
 def roi_hint(reason: str) -> str:
     """What to change so that fewer ROIs are dropped for this reason."""
     return next((hint for words, hint in _ROI_HINTS if any(word in reason.lower() for word in words)), "")
-
-
-# ---- methods
-
-
-def methods(config: Config, *, software: Mapping[str, str]) -> list[str]:
-    """Paragraphs that say what was computed, for a paper's methods section."""
-    tile, measure = config.tile, config.measure
-    found = (
-        f"Cells were outlined where the density of locs, smoothed with a Gaussian (\u03c3 = {length(tile.density_sigma_nm)}) on "
-        f"{length(tile.density_bin_nm)} bins, exceeded Otsu's threshold [1] of its logarithm, found for each field; patches below "
-        f"{tile.min_cell_um2:g}{_THIN}µm² were discarded, and a field of one density throughout was taken as one cell."
-    )
-    outline = {"found": found, "field": "The whole field was taken as the cell."}[tile.outline]
-    radius_nm = measure.ripley_max_nm or tile.roi_nm / 4
-    return [
-        f"Localisation tables were read, converted to nanometres and analysed with smlmbatch {software.get('smlmbatch', '')} "
-        f"(Python {software.get('python', '')}). {outline} An outline given in the sample sheet took precedence.",
-        f"Each cell was covered with a grid of square regions of interest (ROIs) of {length(tile.roi_nm)}. ROIs with at least "
-        f"{100 * tile.min_coverage:g}{_THIN}% of their area inside the cell and at least {counted(tile.min_locs, 'loc')} were kept.",
-        f"Clusters were found with DBSCAN [2] (ε = {measure.dbscan_eps_nm:g}{_THIN}nm, at least {measure.dbscan_min_locs} locs within ε, "
-        "the loc itself included); locs in no cluster are given as a share of all. Cluster area is that of the convex hull, averaged "
-        "over the clusters of a ROI; cluster radius is the radius of gyration. Density is the number of locs over the ROI's area inside "
-        "the cell.",
-        f"Ripley's K [3] was estimated with translation edge correction [4] at radii up to {length(radius_nm)} in steps of "
-        f"{length(measure.ripley_step_nm)}, in the whole square (parts of it outside the cell are not corrected for); "
-        f"L(r) = √(K(r)/π), and L(r) \u2212 r is 0 for locs placed at random. ROIs above {count(measure.ripley_max_locs)} locs were "
-        f"thinned at random (seed {measure.seed}), which does not change K. Repeated blinks of one molecule were not merged, so "
-        "clusters and K at short radii hold them too.",
-        "Each descriptor was averaged over the ROIs of a replicate; conditions are given as mean ± standard deviation over replicates [5]. "
-        f"ROIs with fewer than {counted(tile.min_locs, 'loc')} of a channel enter only that channel's density, locs per ROI and clusters "
-        "per ROI. ROIs without a value (for example the cluster area of a ROI without clusters, or the radius of the maximum of "
-        "L(r) \u2212 r where it does not lie within the radii) do not enter a mean.",
-    ]
-
-
-REFERENCES = (
-    "[1] Otsu: A threshold selection method from gray-level histograms. IEEE Trans. Syst. Man Cybern. 9, 62\u201366 (1979).",
-    "[2] Ester, Kriegel, Sander, Xu: A density-based algorithm for discovering clusters. Proc. KDD-96, 226\u2013231 (1996).",
-    "[3] Ripley: Modelling spatial patterns. J. R. Stat. Soc. B 39, 172\u2013212 (1977).",
-    "[4] Ohser: On estimators for the reduced second moment measure of point processes. Math. Operationsforsch. Statist. Ser. Statist. 14, "
-    "63\u201371 (1983).",
-    "[5] Lord, Velle, Mullins, Fritz-Laylin: SuperPlots: communicating reproducibility and variability in cell biology. "
-    "J. Cell Biol. 219, e202001064 (2020).",
-)

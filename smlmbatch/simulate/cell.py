@@ -44,6 +44,7 @@ class Architecture:
 
 _SMALL = Architecture()
 _WIDE = Architecture(cluster_sigma_nm=60.0)
+_WIDER = Architecture(cluster_sigma_nm=39.0)
 _RANDOM = Architecture(cluster_share=0.0)
 _FIBROUS = Architecture(cluster_share=0.3, fibre_share=0.3)
 
@@ -54,6 +55,7 @@ PRESETS: Mapping[str, Mapping[str, Architecture]] = MappingProxyType(
         "csr": MappingProxyType({"control": _SMALL, "treated": _RANDOM}),
         "fibres": MappingProxyType({"control": _SMALL, "treated": _FIBROUS}),
         "null": MappingProxyType({"control": _SMALL, "treated": _SMALL}),
+        "wider": MappingProxyType({"control": _SMALL, "treated": _WIDER}),
     }
 )
 
@@ -65,7 +67,7 @@ class SimulateConfig:
     Attributes
     ----------
     conditions : preset: "clusters" (sigma 30 against 60 nm), "csr" (clusters against none), "fibres" (clusters against
-        clusters and fibres), "null" (both the same)
+        clusters and fibres), "null" (both the same), "wider" (sigma 30 against 39 nm)
     density_per_um2 : expected locs in the cell, all conditions
     background_per_um2 : expected locs outside the cell
     variation : standard deviation of the log of a replicate's density; half of it for cluster spread

@@ -6,13 +6,15 @@ missing chunk back silently as the fill value, so a file counts only if its root
 `digest`, which is written last. Entry dates are fixed, so equal units are equal bytes.
 
 The digest is taken of decoded values (name, dtype, shape, bytes of each array; attributes), never of files.
+Beside it, and outside it, stands what the unit was made of (`made_of`: what its fingerprint hashes) and by which software
+(`made_by`): so that of two units that differ one can tell why, years later.
 """
 
 import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -33,6 +35,7 @@ CHUNK_ROWS = 1 << 16
 SHARD_ROWS = 1 << 20
 _DIGEST = "digest"
 _STAGE = "stage"
+_MADE_OF, _MADE_BY = "made_of", "made_by"
 _ROOT = "zarr.json"
 
 
@@ -146,6 +149,8 @@ class UnitWriter:
     def __init__(self, path: Path, stage: str) -> None:
         self.path, self.stage = path, stage
         self.attrs: dict[str, Any] = {}
+        self.made_of: Mapping[str, Any] = {}
+        self.made_by: Mapping[str, str] = {}
         self._specs = SCHEMA[stage]
         self._store = _SealedZip(path, mode="w", compression=zipfile.ZIP_STORED)
         self._store._sync_open()
@@ -207,7 +212,8 @@ class UnitWriter:
             raise SmlmbatchError(f"stage {self.stage} wrote no {', '.join(missing)}")
         attrs = json.loads(json.dumps(self.attrs, allow_nan=False)) | {_STAGE: self.stage}
         digest = _unit_digest({name: h.hexdigest() for name, h in self._hashes.items()}, attrs)
-        root = {"attributes": attrs | {_DIGEST: digest}, "zarr_format": 3, "node_type": "group"}
+        origin = {_MADE_OF: dict(self.made_of), _MADE_BY: dict(self.made_by)} if self.made_of else {}
+        root = {"attributes": attrs | origin | {_DIGEST: digest}, "zarr_format": 3, "node_type": "group"}
         self._store.add(_ROOT, json.dumps(root, sort_keys=True).encode())
         self._store.close()
         return digest
@@ -223,12 +229,17 @@ class UnitWriter:
 
 
 class UnitReader:
-    """Reads one published unit. `attrs` are its attributes, `digest` its sealed digest."""
+    """Reads one published unit. `attrs` are its attributes, `digest` its sealed digest.
+
+    `made_of` is what its fingerprint hashes and `made_by` the software's versions; empty in units of versions that didn't keep them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         attrs = _root_attrs(path)
         self.digest: str = attrs.pop(_DIGEST)
+        self.made_of: dict[str, Any] = attrs.pop(_MADE_OF, {})
+        self.made_by: dict[str, str] = attrs.pop(_MADE_BY, {})
         self.attrs = MappingProxyType(attrs)
         self._store = _SealedZip(path, mode="r")
         with _damage_named(path):
@@ -302,6 +313,21 @@ def _root_attrs(path: Path) -> dict[str, Any]:
 def sealed_digest(path: Path) -> str:
     """The digest a unit was sealed with, without reading its arrays."""
     return str(_root_attrs(path)[_DIGEST])
+
+
+def whole_digest(path: Path) -> str | None:
+    """The digest of a unit that really holds what it was sealed with; None if it is damaged. Reads everything."""
+    try:
+        with UnitReader(path) as unit:
+            return unit.digest if unit.recompute_digest() == unit.digest else None
+    except SmlmbatchError:
+        return None
+
+
+def origin_of(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """(made_of, made_by) of a unit, without reading its arrays."""
+    attrs = _root_attrs(path)
+    return attrs.get(_MADE_OF, {}), attrs.get(_MADE_BY, {})
 
 
 @contextmanager

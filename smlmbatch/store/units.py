@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from smlmbatch.errors import InputError, ResourceError, SmlmbatchError
 from smlmbatch.hpc.place import Place
@@ -229,6 +229,34 @@ class Store:
         self._failure_path(key).unlink(missing_ok=True)
         return published
 
+    def publish_again(self, key: UnitKey, attempt: Attempt) -> Literal["", "same", "replaced", "differs"]:
+        """Hold a unit that was made again against the published one: "" if there was none and it is published now.
+
+        A whole unit is never replaced, for others may be reading it and later stages rest on it: one that "differs" is dropped,
+        and the caller must say that the result is not reproducible. A damaged one is "replaced".
+
+        Raises
+        ------
+        ResourceError
+            the attempt's folder was swept away meanwhile
+        """
+        from smlmbatch.store.arrays import sealed_digest, whole_digest
+
+        final = self.unit_path(key)
+        if not final.exists():
+            self.publish(key, attempt)
+            return ""
+        theirs = whole_digest(final)
+        try:
+            if theirs is not None:
+                return "same" if sealed_digest(attempt.unit) == theirs else "differs"
+            _sync(attempt.unit)
+            attempt.unit.replace(final)
+        except FileNotFoundError as error:
+            raise ResourceError(f"attempt {attempt.name} was swept as abandoned before it could publish") from error
+        _sync(final.parent)
+        return "replaced"
+
     def _compare(self, key: UnitKey, attempt: Attempt) -> None:
         from smlmbatch.store.arrays import sealed_digest
 
@@ -303,6 +331,11 @@ class Store:
             return str(entry["sha256"]) if trust or entry["identity"] == _identity(path) else None
         except OSError:  # it is not there, or can't be looked at
             return None
+
+    def known_inputs(self, field: str) -> dict[str, tuple[str, int]]:
+        """(sha256, bytes) of the files the field was made of when they were last read, by slot."""
+        entries = _read_json(self._input_cache(field))
+        return {slot: (str(entry["sha256"]), int(entry["identity"][1])) for slot, entry in entries.items()}
 
     def _input_cache(self, field: str) -> Path:
         return self.field_folder(field) / "input.json"

@@ -35,6 +35,23 @@ BASE = {
     "ripley_peak_nm": 70.0,
     "ripley_max_nm": 45.0,
 }
+GOOD = {  # what the stage quality measures in a field without a fault
+    "precision_median_nm": 10.4,
+    "nena_nm": 11.2,
+    "nena_over_precision": 1.08,
+    "nena_n_pairs": 900.0,
+    "drift_nm": 3.0,
+    "drift_x_nm": 3.0,
+    "drift_y_nm": 0.0,
+    "drift_error_nm": 1.0,
+    "fading": 0.6,
+    "gaps": 0.0,
+    "duplicates": 0.0,
+    "n_duplicates": 0.0,
+    "blinks": 0.05,
+    "crowding": 0.01,
+    "illumination": 0.9,
+}
 DESCRIPTORS = [n for n, s in SCHEMA["measure"].items() if s.dims == ("row",) and n not in ("roi", "channel")]
 
 
@@ -51,6 +68,7 @@ class Cell:
     empty: bool = False  # no cell, no ROI
     dropped: tuple[tuple[str, int], ...] = ()
     warnings: tuple[tuple[str, int], ...] = ()
+    quality: tuple[tuple[str, float | None], ...] = ()  # values (of all channels) other than GOOD's; None = could not be measured
     undefined: bool = False  # all descriptors that may be NaN are NaN
 
 
@@ -65,9 +83,10 @@ def build(output: Path, cells: list[Cell], *, failures=(), ignored=(), seed: int
         folder = output / "store" / "fields" / cell.field.key
         folder.mkdir(parents=True)
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
-        paths = {stage: folder / f"{stage}-0.zarr.zip" for stage in ("ingest", "tile", "measure")}
+        paths = {stage: folder / f"{stage}-0.zarr.zip" for stage in ("ingest", "tile", "quality", "measure")}
         locs_nm, channel = _write_ingest(paths["ingest"], cell, rng)
         kept, counts = _write_tile(paths["tile"], cell, locs_nm, channel)
+        _write_quality(paths["quality"], cell, kept)
         _write_measure(paths["measure"], cell, kept, counts, rng)
         results.append(FieldResult(field=cell.field, units=paths))
     for failed, stage, finding, want, mend in failures:
@@ -138,6 +157,8 @@ def _write_ingest(path: Path, cell: Cell, rng: np.random.Generator) -> tuple[np.
             "frame_base": 1,
             "n_read": n + n_dropped,
             "n": n,
+            "n_filtered": 0,
+            "n_merged_away": 0,
             "dropped": dict(cell.dropped),
             "warnings": dict(cell.warnings),
             "origin_nm": list(ORIGIN_NM),
@@ -153,6 +174,25 @@ def _write_ingest(path: Path, cell: Cell, rng: np.random.Generator) -> tuple[np.
             "dims": 2,
         }
     return locs_nm, channel
+
+
+def _write_quality(path: Path, cell: Cell, kept: np.ndarray) -> None:
+    found = GOOD | dict(cell.quality)
+    of_field = {"cut": found.pop("cut", 0.05), "rois": found.pop("rois", float(len(kept)))}
+    with unit_writer(path, "quality") as out:
+        out.attrs = {
+            "channels": list(cell.channels),
+            "merged": False,
+            "values": {name: [value] * len(cell.channels) for name, value in found.items()},
+            "field_values": of_field,
+            "notes": {name: "made up" for name, value in (found | of_field).items() if value is None},
+            "n_per_channel": [cell.n_locs // len(cell.channels)] * len(cell.channels),
+            "n_sampled": [cell.n_locs // len(cell.channels)] * len(cell.channels),
+            "crowded_nm": [500.0] * len(cell.channels),
+            "drift_largest_nm": 800.0,
+            "illumination_origin_nm": [0.0, 0.0],
+            "illumination_side_nm": 2000.0,
+        }
 
 
 def _write_tile(path: Path, cell: Cell, locs_nm: np.ndarray, channel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,11 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smlmbatch.analyse.columns import DESCRIPTORS
-from smlmbatch.analyse.compare import COUNTED, condition_means, described, natural_key, replicate_means, ripley_curves
+from smlmbatch.analyse.compare import COUNTED, condition_means, described, natural_key, replicate_means
 from smlmbatch.analyse.tables import read_tables, write_tables
-from smlmbatch.config import config_from_dict
-from smlmbatch.errors import SmlmbatchError
-from smlmbatch.work import Campaign
 
 
 def table(rows):
@@ -91,41 +86,6 @@ def test_every_descriptor_of_the_pattern_is_left_out(made, tmp_path):
     assert len(kept) == sum(rois["kept"].to_pylist()) > 0
     assert {name for name in DESCRIPTORS if kept[name].null_count == 0} == set(COUNTED)
     assert all(kept[name].null_count == len(kept) for name in set(DESCRIPTORS) - set(COUNTED))
-
-
-def test_curves_leave_out_rois_of_few_locs(made, tmp_path):
-    campaign = made.study(tmp_path, channels=(0, 1), n_locs=4000)
-    write_tables(campaign, fingerprint="f")
-    n_locs = read_tables(tmp_path).rois.filter(read_tables(tmp_path).rois["kept"])["n_locs"].to_numpy()
-    limit = int(np.median(n_locs))
-    curves = ripley_curves(replace(campaign, config=config_from_dict({"tile": {"min_locs": limit}})))
-    assert 0 < sum(c.n_rois for c in curves) == (n_locs >= limit).sum() < len(n_locs)
-    assert ripley_curves(replace(campaign, config=config_from_dict({"tile": {"min_locs": 10**6}}))) == []
-
-
-def test_curves_are_those_of_the_process_they_come_from(made, tmp_path):
-    curves = ripley_curves(made.study(tmp_path, channels=(0, 1), n_locs=4000))
-    assert [(c.condition, c.channel, c.replicate) for c in curves] == [
-        (name, channel, f"rep{r}") for name in ("ctrl", "egf") for channel in (0, 1) for r in range(3)
-    ]
-    expected = np.sqrt(made.thomas_k_nm2(1.0) / np.pi) - made.RADIUS_NM
-    curve = curves[0]
-    # each ROI's K has 2 % of noise, so the mean K of n ROIs is within 4 * 2 % / sqrt(n)
-    np.testing.assert_allclose(curve.k_nm2, made.thomas_k_nm2(1.0), rtol=0.08 / np.sqrt(curve.n_rois))
-    assert np.abs(curve.l_minus_r_nm - expected).max() < 0.05 * expected.max() + 0.04 * 750 / np.sqrt(curve.n_rois)
-
-
-def test_rois_without_k_do_not_count(made, tmp_path):
-    campaign = made.study(tmp_path, n_locs=0)
-    assert ripley_curves(campaign) == []
-
-
-def test_other_radii_are_refused(made, tmp_path, monkeypatch):
-    one = made.study(tmp_path / "a", n_locs=3000)
-    monkeypatch.setattr(made, "RADIUS_NM", made.RADIUS_NM[:40])
-    other = made.study(tmp_path / "b", n_locs=3000)
-    with pytest.raises(SmlmbatchError, match="other radii"):
-        ripley_curves(Campaign(output=tmp_path, config=one.config, fields=one.fields + other.fields))
 
 
 @given(st.text(), st.text())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from smlmbatch.analyse import tables
 from smlmbatch.analyse.columns import DESCRIPTORS
-from smlmbatch.analyse.fingerprint import tables_fingerprint
+from smlmbatch.analyse.fingerprint import TABLE_NAMES, table_path, tables_fingerprint
 from smlmbatch.analyse.tables import read_tables, write_tables
 from smlmbatch.store.arrays import UnitReader
 from smlmbatch.work import Campaign, FieldResult
@@ -114,11 +114,11 @@ def test_schema_is_the_same_for_an_empty_campaign(made, tmp_path):
 
 def test_twice_written_is_the_same_file(campaign):
     write_tables(campaign, fingerprint="f1")
-    files = [campaign.output / "tables" / f"{name}.parquet" for name in ("fields", "rois")]
+    files = [table_path(campaign.output, name) for name in TABLE_NAMES]
     first = [file.read_bytes() for file in files]
     write_tables(campaign, fingerprint="f1")
     assert [file.read_bytes() for file in files] == first
-    assert sorted(p.name for p in (campaign.output / "tables").iterdir()) == ["fields.parquet", "rois.parquet"]
+    assert sorted((campaign.output / "tables").iterdir()) == sorted(files)
 
 
 def test_row_groups_do_not_change_the_values(campaign, monkeypatch):
@@ -151,7 +151,7 @@ def test_a_failure_in_between_leaves_the_old_tables(campaign):
     with pytest.raises(FileNotFoundError):
         write_tables(Campaign(output=campaign.output, config=campaign.config, fields=(*campaign.fields, torn)), fingerprint="f2")
     assert tables_fingerprint(campaign.output) == "f1"
-    assert len(list((campaign.output / "tables").iterdir())) == 2
+    assert len(list((campaign.output / "tables").iterdir())) == len(TABLE_NAMES)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,6 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from smlmbatch.analyse.fingerprint import TABLE_NAMES
 from smlmbatch.cli_tools import EXPORT_FORMATS
 from smlmbatch.config import Config
 from smlmbatch.errors import ConfigError
@@ -63,6 +64,8 @@ def campaign(tmp_path_factory):
     )
     pyarrow.parquet.write_table(fields_table, output / "tables" / "fields.parquet")
     pyarrow.parquet.write_table(pa.table({"roi": pa.array([1, 2], pa.int32()), "x_nm": [0.5, -1e7]}), output / "tables" / "rois.parquet")
+    for name in TABLE_NAMES[2:]:
+        pyarrow.parquet.write_table(pa.table({"value": [1.5]}), output / "tables" / f"{name}.parquet")
     return Campaign(output=output, config=Config(), fields=(*fields, failed))
 
 
@@ -112,7 +115,10 @@ def test_an_empty_field_is_a_header(campaign, tmp_path):
 def test_files_are_returned_in_order_and_a_failed_field_has_none(campaign, tmp_path):
     paths = export_campaign(campaign, tmp_path, format="csv")
     keys = [result.field.key for result in campaign.fields[:3]]
-    assert [path.relative_to(tmp_path).as_posix() for path in paths] == ["fields.csv", "rois.csv", *(f"locs/{key}.csv" for key in keys)]
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
+        *(f"{name}.csv" for name in TABLE_NAMES),
+        *(f"locs/{key}.csv" for key in keys),
+    ]
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(paths)
 
 
@@ -180,8 +186,8 @@ def test_only_pieces_are_read(campaign, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("wish", "match"),
     [
-        ({"format": "xlsx"}, "format xlsx: wanted one of csv, parquet, thunderstorm, picasso, smap-csv, smlm"),
-        ({"what": ["fields", "clusters"]}, "what clusters: wanted one of fields, rois, locs"),
+        ({"format": "xlsx"}, "format xlsx: wanted one of csv, parquet, thunderstorm, picasso, smap-csv, smlm, h5ad, ome-zarr"),
+        ({"what": ["fields", "clusters"]}, "what clusters: wanted one of fields, rois, .*locs, images"),
     ],
 )
 def test_unknown_wishes_are_refused(campaign, tmp_path, wish, match):
@@ -199,4 +205,4 @@ def test_an_unfinished_campaign_says_what_to_do(campaign, tmp_path):
 
 
 def test_the_command_line_offers_every_format():
-    assert tuple(FORMATS) == EXPORT_FORMATS
+    assert FORMATS == EXPORT_FORMATS

@@ -11,7 +11,7 @@ import yaml
 
 from smlmbatch.errors import ConfigError
 from smlmbatch.export import stored_field
-from smlmbatch.export.campaign import FORMATS, export_campaign, unfit_fields
+from smlmbatch.export.campaign import LOCS_FORMATS, export_campaign, unfit_fields
 from smlmbatch.export.stored_field import StoredField
 from smlmbatch.store.arrays import UnitReader
 from tests.export.conftest import campaign_of, columns_of, ingested
@@ -25,7 +25,7 @@ LOST = {"thunderstorm": {"group"}}
 POSITIONS = {"x_nm", "y_nm"}
 LENGTHS = {*POSITIONS, "z_nm", "precision_nm", "precision_z_nm", "psf_nm"}
 ROUNDED = {"csv": (POSITIONS, 5e-4), "thunderstorm": (LENGTHS, 5e-4), "smap-csv": (LENGTHS, 5e-4), "picasso": (POSITIONS, 0.05)}
-EVERY = tuple(FORMATS)
+EVERY = tuple(LOCS_FORMATS)
 
 
 def round_trip(unit, format_name, folder):

@@ -99,20 +99,20 @@ def test_chain_of_arrays(host, output):
     done = host.run(folder / "submit.sh")
     log = str(output).replace("%", "%%") + "/logs/slurm/0001-{}-%a.log"
     wanted = []
-    for number, (stage, before) in enumerate(zip(STAGES, [[], *([f"--dependency=afterany:{n}"] for n in (101, 102, 103))], strict=True)):
+    for number, (stage, before) in enumerate(zip(STAGES, [[], *([f"--dependency=afterany:{n}"] for n in (101, 102, 103, 104))], strict=True)):
         line = next(line for line in (folder / "submit.sh").read_text().splitlines() if line.startswith(f"array {stage} "))
         _, _, spec, *options = shlex.split(line)
         start = ["--parsable", f"--job-name={name_of(output, stage)}", f"--array={spec}", f"--output={log.format(stage)}"]
         wanted.append([*start, *before, *options, str(folder / f"{stage}.sbatch"), str(folder)])
         assert done.stdout.splitlines()[number] == f"{stage} {101 + number}"
     assert host.calls("sbatch") == wanted
-    assert "--gres=gpu:a100:1" in wanted[2]
-    assert "--comment=night's work" in wanted[3]
+    assert "--gres=gpu:a100:1" in wanted[STAGES.index("measure")]
+    assert "--comment=night's work" in wanted[STAGES.index("report")]
     assert wanted[0][2] == "--array=1-40%8"
     assert (output / "logs" / "slurm").is_dir()
-    assert (folder / "jobs.txt").read_text() == "ingest 101\ntile 102\nmeasure 103\nreport 104\n"
-    assert "squeue -j 101,102,103,104" in done.stderr
-    assert "scancel 101 102 103 104" in done.stderr
+    assert (folder / "jobs.txt").read_text() == "ingest 101\ntile 102\nquality 103\nmeasure 104\nreport 105\n"
+    assert "squeue -j 101,102,103,104,105" in done.stderr
+    assert "scancel 101 102 103 104 105" in done.stderr
 
 
 def test_told_commands_can_be_pasted(host, output):
@@ -155,10 +155,10 @@ def test_same_submission_twice(host, output):
     host.run(folder / "submit.sh")
     host.say("queue", "103\n")
     again = host.run(folder / "submit.sh", expect=1)
-    assert "already submitted, and job 103 of it is still in the queue. To cancel it: scancel 101 102 103 104" in again.stderr
+    assert "already submitted, and job 103 of it is still in the queue. To cancel it: scancel 101 102 103 104 105" in again.stderr
     host.say("queue", "")
     host.run(folder / "submit.sh")
-    assert [line.split()[1] for line in (folder / "jobs.txt").read_text().splitlines()] == [str(n) for n in range(101, 109)]
+    assert [line.split()[1] for line in (folder / "jobs.txt").read_text().splitlines()] == [str(n) for n in range(101, 111)]
 
 
 def test_refusal_in_the_middle_names_what_is_queued(host, output):
@@ -167,8 +167,8 @@ def test_refusal_in_the_middle_names_what_is_queued(host, output):
     done = host.run(folder / "submit.sh", expect=1)
     assert "QOSMaxSubmitJobPerUserLimit" in done.stderr
     assert "sbatch refused the array of measure" in done.stderr
-    assert "scancel 101 102" in done.stderr
-    assert len(host.calls("sbatch")) == 3
+    assert "scancel 101 102 103" in done.stderr
+    assert len(host.calls("sbatch")) == 4
 
 
 def test_nothing_is_submitted_where_slurm_is_silent_or_absent(host, output):
@@ -316,9 +316,9 @@ def test_nightly_submits_what_is_new_and_nothing_else(host, output, tmp_path):
     assert host.calls("sbatch") == []
     write_submission(output, plan_submission(Site(), loads()))  # as tonight's `submit` would have
     host.run(*nightly)
-    assert len(host.calls("sbatch")) == 4
+    assert len(host.calls("sbatch")) == len(STAGES)
     host.run(*nightly)
-    assert len(host.calls("sbatch")) == 4
+    assert len(host.calls("sbatch")) == len(STAGES)
     wanted = [
         "submit",
         "--new-in",
@@ -343,7 +343,7 @@ def test_the_next_night_submits_what_this_one_could_not(host, output, tmp_path):
     refused = len(host.calls("sbatch"))
     (host.folder / "refuse").unlink()
     host.run(*nightly)
-    assert len(host.calls("sbatch")) == refused + 4
+    assert len(host.calls("sbatch")) == refused + 5
 
 
 def test_two_nights_do_not_overlap(host, output, tmp_path):

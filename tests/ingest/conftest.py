@@ -35,13 +35,13 @@ class Ingested:
         return out
 
 
-def ingest_file(path, folder, *, memory_bytes=2 << 30, config=None, **row):
-    """Run the stage on `path`; `row` are columns of a sample sheet."""
+def ingest_file(path, folder, *, memory_bytes=2 << 30, config=None, prepare=None, **row):
+    """Run the stage on `path`, without a filter unless `prepare` says so; `row` are columns of a sample sheet."""
     field: Field = field_of_row({name: str(value) for name, value in row.items()}, path=path.name, format_name="")
     folder.mkdir(parents=True, exist_ok=True)
     unit = folder / "unit.zarr.zip"
     unit.unlink(missing_ok=True)
-    settings = override(Config(), {"ingest": config or {}})
+    settings = override(Config(), {"ingest": config or {}, "prepare": {"max_precision_nm": 0.0} | (prepare or {})})
     with unit_writer(unit, "ingest") as out:
         run(Work(field=field, source=path, outline=None, config=settings, upstream={}, out=out, scratch=folder, memory_bytes=memory_bytes))
     with UnitReader(unit) as reader:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from smlmbatch.export.campaign import FORMATS
+from smlmbatch.export.campaign import LOCS_FORMATS
 from smlmbatch.ingest.columns import Overrides
 from smlmbatch.ingest.evidence import EVIDENCE
 from smlmbatch.ingest.formats_document import document
@@ -26,7 +26,7 @@ def test_the_document_is_up_to_date():
 def test_every_reader_stands_there_and_everything_that_is_written():
     assert set(EVIDENCE) == set(READERS)
     written = [name for evidence in EVIDENCE.values() for name in evidence.written]
-    assert sorted(written) == sorted(FORMATS)
+    assert sorted(written) == sorted(LOCS_FORMATS)
 
 
 @pytest.mark.parametrize("reader", EVIDENCE)

@@ -7,7 +7,6 @@ without dependencies, so that nothing else comes with them. What they count othe
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,10 @@ import pytest
 
 from smlmbatch.export.campaign import export_campaign
 from smlmbatch.ingest.evidence import EVIDENCE, LOCAN, PICASSO
-from tests.conftest import ROOT
 from tests.export import conftest as exporting
 from tests.export.conftest import campaign_of, columns_of, ingested
 from tests.ingest.oracle_reader import READERS
+from tests.other_programs import python_with
 
 pytestmark = pytest.mark.slow
 
@@ -33,17 +32,7 @@ stored = exporting.stored
 @pytest.fixture(scope="session")
 def oracle_python():
     """The Python of the oracles' environment."""
-    folder = Path(os.environ.get("SMLMBATCH_ORACLES", ROOT / ".venv-oracles"))
-    done = folder / "installed.txt"
-    if not done.exists() or done.read_text() != "\n".join(PINNED):
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [folder / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
-        told = subprocess.run([*pip, *PINNED], capture_output=True, text=True, timeout=300, check=False)
-        if told.returncode:
-            pytest.skip(f"locan and picasso can't be installed: {told.stderr.strip().splitlines()[-1:]}")
-        done.write_text("\n".join(PINNED))
-    return folder / "bin/python"
+    return python_with(PINNED, variable="SMLMBATCH_ORACLES", default=".venv-oracles")
 
 
 @pytest.fixture

@@ -6,11 +6,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from smlmbatch.analyse.comparisons import read_comparisons
 from smlmbatch.analyse.tables import read_tables, write_tables
 from smlmbatch.config import to_toml
 from smlmbatch.report.fingerprint import report_fingerprint
 from smlmbatch.report.html import write_report
 from smlmbatch.report.page import VOID
+from smlmbatch.report.wording import rounded
 from smlmbatch.store.arrays import UnitReader, unit_writer
 from smlmbatch.store.schema import SCHEMA
 
@@ -45,9 +47,12 @@ class Page(HTMLParser):
 
 
 def report(campaign, **more):
+    """The page of a campaign, without its fields' pages."""
     write_tables(campaign, fingerprint="t1")
     more = {"fingerprint": "f1", "input_name": "my data", "software": SOFTWARE, "run": {"finished": "today"}} | more
-    text = write_report(campaign, **more).read_bytes().decode("utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("smlmbatch.report.html.write_field_pages", lambda *_, **__: 0)
+        text = write_report(campaign, **more).read_bytes().decode("utf-8")
     return Page(text), text
 
 
@@ -67,14 +72,20 @@ def usual(made, tmp_path_factory):
 def test_page_is_balanced_and_has_all_parts(usual):
     _, page, _ = usual
     anchors = {value for tag, name, value in page.attributes if tag == "section" and name == "id"}
-    assert anchors == {"came-in", "dropped", "pictures", "descriptors", "methods", "costs"}
-    assert {value for _, name, value in page.attributes if name == "href" and value.startswith("#")} == {f"#{a}" for a in anchors}
+    assert anchors == {"quality", "compared", "descriptors", "pictures", "came-in", "dropped", "methods", "costs"}
+    targets = {f"#{value}" for _, name, value in page.attributes if name == "id"}
+    led_to = {value for _, name, value in page.attributes if name == "href" and value.startswith("#")}
+    assert {f"#{anchor}" for anchor in anchors} <= led_to <= targets
 
 
 def test_nothing_is_fetched_from_elsewhere(usual):
     _, page, text = usual
-    sources = [value for _, name, value in page.attributes if name in ("src", "href", "srcset", "data", "action", "xlink:href")]
-    assert all(value.startswith(("#", "data:image/")) for value in sources)
+    sources = [
+        value for tag, name, value in page.attributes if name in ("src", "srcset", "data", "action") or (tag, name) == ("image", "href")
+    ]
+    assert all(value.startswith("data:image/") for value in sources)
+    links = {value for tag, name, value in page.attributes if (tag, name) == ("a", "href")}
+    assert all(re.fullmatch(r"#[a-z-]+|figures/[a-z0-9_]+\.(svg|png|csv)|fields/[A-Za-z0-9_-]+\.html", link) for link in links)
     assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
     assert not re.search(r"url\(|@import", text)
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
@@ -85,7 +96,22 @@ def test_verdict_counts_what_there_is(usual):
     fields = read_tables(campaign.output).fields
     kept, found = (sum(n or 0 for n in fields[name].to_pylist()) for name in ("n_rois_kept", "n_rois"))
     share = f"{100 * kept / found:.0f} %"
-    assert f"8 fields in, 6 analysed, 2 failed, 1 other file ignored. {kept} of {found} ROIs kept ({share})." in page.text
+    assert "|In part.|8 fields:✓ 6 good2 failed|" in page.text
+    assert "2 fields could not be analysed and are in no number below." in page.text
+    assert f"{kept} of {found} ROIs kept ({share}). 1 other file ignored." in page.text
+
+
+def test_verdict_says_what_the_table_of_comparisons_says(usual):
+    campaign, page, _ = usual
+    found = read_comparisons(campaign.output)
+    differing = [c for c in found if c.verdict == "differs"]
+    assert 0 < len(differing) < len(found)
+    assert "Do the conditions differ?|Yes.|" in page.text
+    assert f"EGF 10 nM against ctrl, 3 replicates each: {len(differing)} of {len(found)} descriptors differ" in page.text
+    surest = min(differing, key=lambda c: c.p)
+    assert f" is {rounded(surest.ratio, surest.ratio_low, surest.ratio_high)[0]} times that of ctrl" in page.text
+    verdict, evidence = page.text.index("Do the conditions differ?"), page.text.index("Quality of the fields")
+    assert verdict < evidence < page.text.index("Conditions compared", evidence)
 
 
 def test_failures_stand_with_reason_and_remedy(usual):
@@ -116,14 +142,14 @@ def test_numbers_are_those_of_the_tables(usual):
     shown = re.search(r"\|Nearest neighbour, mean\|nm\|([\d.]+) ± ([\d.]+)\|", page.text)
     assert float(shown[1]) == pytest.approx(mean, abs=0.06)
     assert float(shown[2]) == pytest.approx(statistics.stdev(sum(m) / len(m) for m in means), rel=0.05)
-    with (campaign.output / "report" / "data" / "replicates.csv").open(newline="") as file:
+    with (campaign.output / "report" / "figures" / "replicates.csv").open(newline="") as file:
         found = [float(r["mean"]) for r in csv.DictReader(file) if r["condition"] == "ctrl" and r["descriptor"] == "nn_mean_nm"]
     assert found == pytest.approx([sum(m) / len(m) for m in means])
 
 
 def test_curves_are_kept_as_numbers(usual, made):
     campaign, _, _ = usual
-    with (campaign.output / "report" / "data" / "ripley.csv").open(newline="") as file:
+    with (campaign.output / "report" / "figures" / "ripley_c0.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6 * len(made.RADIUS_NM)
     assert {r["condition"] for r in rows} == {"ctrl", "EGF 10 nM"}
@@ -134,7 +160,7 @@ def test_pictures_of_every_field(usual):
     assert page.tags.count("svg") == 6
     assert page.tags.count("image") == 6
     assert text.count("µm</text>") == 6
-    assert page.tags.count("img") == 6 + 2  # thumbnails; strips and curves
+    assert page.tags.count("img") == 6 + 11 + 2  # thumbnails; superplots; effects and curves
     assert all(len(value) > 200 for tag, name, value in page.attributes if tag in ("img", "image") and name in ("src", "href"))
 
 
@@ -154,7 +180,32 @@ def test_fingerprint_is_read_back(usual, tmp_path):
 def test_equal_reports_are_equal_files(usual):
     campaign, _, text = usual
     assert report(campaign)[1] == text
-    assert sorted(p.name for p in (campaign.output / "report").iterdir()) == ["data", "index.html"]
+    assert sorted(p.name for p in (campaign.output / "report").iterdir()) == ["figures", "index.html"]
+
+
+def test_every_figure_is_three_files_and_every_link_to_one_leads_there(usual):
+    campaign, page, _ = usual
+    links = {value for tag, name, value in page.attributes if (tag, name) == ("a", "href") and value.startswith("figures/")}
+    files = {f"figures/{path.name}" for path in (campaign.output / "report" / "figures").iterdir()}
+    assert links == files
+    names = {name.rpartition(".")[0] for name in files} - {"figures/replicates"}
+    assert files - {"figures/replicates.csv"} == {f"{name}.{kind}" for name in names for kind in ("svg", "png", "csv")}
+    assert {"figures/effects_c0", "figures/ripley_c0", "figures/density_per_um2_c0"} <= names
+
+
+def test_superplot_s_numbers_are_those_of_the_tables(usual):
+    campaign, _, _ = usual
+    with (campaign.output / "report" / "figures" / "cluster_area_nm2_c0.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rois = [r for r in read_tables(campaign.output).rois.to_pylist() if r["kept"]]
+    for name in ("ctrl", "EGF 10 nM"):
+        own = [r["cluster_area_nm2"] / 1000 for r in rois if r["condition"] == name]
+        drawn = [float(r["Cluster area (10³ nm²)"]) for r in rows if (r["level"], r["condition"]) == ("roi", name)]
+        assert sorted(drawn) == pytest.approx(sorted(own))
+        by_replicate = [float(r["Cluster area (10³ nm²)"]) for r in rows if (r["level"], r["condition"]) == ("replicate", name)]
+        whole = [float(r["Cluster area (10³ nm²)"]) for r in rows if (r["level"], r["condition"]) == ("condition", name)]
+        assert len(by_replicate) == 3
+        assert whole == pytest.approx([statistics.mean(by_replicate)])
 
 
 def row_of(page, field):
@@ -242,7 +293,7 @@ def test_rois_without_a_maximum_are_told(made, tmp_path, monkeypatch, share):
     n = sum(r["kept"] for r in read_tables(tmp_path).rois.to_pylist())
     missing = round(share * n)
     assert f"No maximum of L(r) \u2212 r within the radii measured: {missing} of {n} ROIs of only." in page.text
-    value, entered = re.search(r"\|Radius of that maximum\|nm\|([^|]+)\|(\d+)\|", page.text).groups()
+    value, entered = re.search(r"\|Radius of the L\(r\) \u2212 r maximum\|nm\|([^|]+)\|(\d+)\|", page.text).groups()
     assert int(entered) == n - missing
     assert (value == "\u2013") == (share == 1.0)
 
@@ -279,11 +330,11 @@ def test_hostile_names_stay_names(made, tmp_path):
 def test_unusual_fields(made, tmp_path, look):
     campaign = made.build(tmp_path, [made.Cell(field=made.field("a.csv", "only", "r1"), **look)])
     page, _ = report(campaign)
-    assert "1 field in, 1 analysed, 0 failed." in page.text
+    assert re.search(r"\|1 field:[✓!✕?] 1 (good|worth a look|in doubt|not judged)\|", page.text)
     n_channels = len(look.get("channels", (0,)))
     assert page.tags.count("svg") == (0 if look.get("n_locs") == 0 else n_channels)
     if "nothing to describe" not in page.text:
-        assert page.tags.count("img") == 1 + 2 * n_channels
+        assert page.tags.count("img") == 1 + (11 + 1) * n_channels
     if look.get("undefined"):
         assert not re.search(r"\bnan\b", page.text)
         assert "|Nearest neighbour, mean|nm|\u2013|" in page.text
@@ -291,13 +342,15 @@ def test_unusual_fields(made, tmp_path, look):
 
 def test_all_fields_failed(made, tmp_path):
     page, _ = report(made.failing(made.study(tmp_path, n_locs=300)))
-    assert "6 fields in, 0 analysed, 6 failed. No ROI found." in page.text
+    assert "|No.|6 fields:6 failed|" in page.text
+    assert "|No ROI found.|" in page.text
+    assert "Nothing to compare. No ROI was kept." in page.text
     assert "nothing to describe" in page.text
 
 
 def test_no_field_at_all(made, tmp_path):
     page, _ = report(made.build(tmp_path, []), software={}, run={})
-    assert "0 fields in" in page.text
+    assert "|There is none.|0 fields:|" in page.text
 
 
 def test_twelve_conditions_and_many_fields_show_some_of_each(made, tmp_path):

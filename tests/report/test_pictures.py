@@ -83,7 +83,7 @@ def test_stray_locs_do_not_shrink_the_cell(tmp_path, made):
 
 @given(rows=st.integers(1, 9), columns=st.integers(1, 9), seed=st.integers(0, 99))
 def test_png_decodes_to_the_palette(rows, columns, seed):
-    shades = np.random.default_rng(seed).integers(0, pictures._LEVELS, (rows, columns)).astype(np.uint8)
+    shades = np.random.default_rng(seed).integers(0, pictures.SHADES, (rows, columns)).astype(np.uint8)
     palette = np.frombuffer(pictures._palette(), dtype=np.uint8).reshape(-1, 3)
     decoded = np.round(255 * pixels_of(png(shades))[..., :3]).astype(np.uint8)
     np.testing.assert_array_equal(decoded, palette[shades])
@@ -113,7 +113,7 @@ def test_drawing_shows_outline_rois_and_scale(field):
 def test_scale_bar_is_as_long_as_it_says():
     for width_nm in (150.0, 3300.0, 41_000.0):
         view = View(0.0, 0.0, width_nm, width_nm, width_nm / 400, False)
-        ground, bar, text = pictures._scale_bar(view, 1.0)
+        ground, bar, text = pictures.scale_bar(view, 1.0)
         drawn_px = float(bar.split('width="')[1].split('"')[0])
         value, unit = text.split(">")[1].split("<")[0].split("\u202f")
         assert drawn_px * view.pixel_nm == pytest.approx(float(value) * {"nm": 1, "µm": 1000}[unit], rel=0.01)
@@ -136,7 +136,7 @@ def test_dense_grids_are_faint():
         arrays = {"roi_origin_nm": np.zeros((n, 2)), "roi_kept": np.arange(n) % 2}
         tile = SimpleNamespace(read=arrays.__getitem__, attrs={"roi_nm": 100.0})
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pictures, "_tooltips", lambda _: [None] * n)
+            patch.setattr(pictures, "roi_tooltips", lambda _: [None] * n)
             dropped, kept = pictures._rois(tile, View(0.0, 0.0, 1000.0, 1000.0, 10.0, False), 1.0)
         return [box_of(group.split(">")[0])[name] for group in (dropped, kept) for name in ("stroke-opacity", "stroke-width")]
 

@@ -7,8 +7,19 @@ from hypothesis import strategies as st
 
 from smlmbatch.analyse.columns import DESCRIPTORS
 from smlmbatch.cli_work import plan
-from smlmbatch.config import config_from_dict
-from smlmbatch.report.wording import NO_ROI_HINT, NONE, length, mean_and_sd, methods, number, percent, roi_hint, titles, warnings_of
+from smlmbatch.report.wording import (
+    NO_ROI_HINT,
+    NONE,
+    length,
+    mean_and_sd,
+    number,
+    p_value,
+    percent,
+    roi_hint,
+    rounded,
+    titles,
+    warnings_of,
+)
 from smlmbatch.tile.grid import REASONS
 
 
@@ -113,11 +124,16 @@ def test_hints_name_options_that_exist():
     assert roi_hint("full moon") == ""
 
 
-def test_methods_follow_the_settings():
-    config = config_from_dict({"measure": {"dbscan_eps_nm": 33.0, "dbscan_min_locs": 7}, "tile": {"roi_nm": 2000.0, "outline": "field"}})
-    text = " ".join(methods(config, software={"smlmbatch": "9.8"})).replace("\u202f", " ")
-    assert "ε = 33 nm, at least 7 locs" in text
-    assert "ROIs with fewer than 50 locs of a channel enter only that channel's density" in text
-    assert "up to 500 nm" in text  # a quarter of the side
-    assert "smlmbatch 9.8" in text
-    assert "The whole field was taken as the cell" in text
+@given(value=st.floats(-1e6, 1e6), half=st.floats(1e-6, 1e6))
+def test_intervals_are_true_to_two_digits_of_their_half(value, half):
+    shown = [float(text.replace(",", "").replace("\u2212", "-")) for text in rounded(value, value - half, value + half)]
+    decimals_lost = max(0.06 * half, 0.0006 * abs(value), 1e-6)
+    assert shown == pytest.approx([value, value - half, value + half], abs=decimals_lost)
+    assert "-0" not in "".join(rounded(-1e-9, -1.0, 1.0))
+
+
+@given(st.floats(0, 1))
+def test_p_values_are_never_shown_smaller_than_they_are(p):
+    shown = p_value(p)
+    assert (shown == "<0.001") == (p < 0.001)
+    assert shown == "<0.001" or float(shown) == pytest.approx(p, rel=0.06)

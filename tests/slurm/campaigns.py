@@ -14,8 +14,8 @@ from smlmbatch.store.attempts import read_owner
 from tests.conftest import smlmbatch
 from tests.slurm import guard
 
-STAGES = ("ingest", "tile", "measure", "report")
-FIELD_STAGES = STAGES[:3]
+STAGES = ("ingest", "tile", "quality", "measure", "report")
+FIELD_STAGES = STAGES[:-1]
 
 
 def write_profile(path, *, environment=sys.prefix, stage=None, **slurm):

@@ -1,0 +1,66 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smlmbatch.config import Config, config_from_dict
+from smlmbatch.report.methods import methods
+
+
+def text_of(settings, **software):
+    paragraphs, sources = methods(config_from_dict(settings), software=software)
+    return " ".join(paragraphs).replace("\u202f", " "), sources
+
+
+def test_methods_follow_the_settings():
+    text, _ = text_of(
+        {"measure": {"dbscan_eps_nm": 33.0, "dbscan_min_locs": 7}, "tile": {"roi_nm": 2000.0, "outline": "field"}}, smlmbatch="9.8"
+    )
+    assert "ε = 33 nm, at least 7 locs" in text
+    assert "ROIs with fewer than 50 locs of a channel enter only that channel\u2019s density" in text
+    assert "up to 500 nm" in text  # a quarter of the side
+    assert "smlmbatch 9.8" in text
+    assert "The whole field was taken as the cell" in text
+
+
+@pytest.mark.parametrize(("prepare", "merged"), [({}, False), ({"merge_nm": 40.0}, True), ({"merge_nena": 1.0}, True)])
+def test_blinks_are_said_to_be_left_only_where_they_are(prepare, merged):
+    text, _ = text_of({"prepare": prepare})
+    assert ("not merged" in text) == (not merged)
+    assert ("Blinks were merged" in text) == merged
+
+
+@pytest.mark.parametrize(
+    ("compare", "said"),
+    [
+        ({}, "compared with each other by Welch\u2019s t test"),
+        ({"reference": "ctrl"}, "compared with ctrl by"),
+        ({"paired": "batch"}, "a t test paired by batch"),
+        ({"conditions": "condition,region", "periphery_nm": 500.0}, "(each combination of condition, region)"),
+        ({"conditions": "condition,region", "periphery_nm": 500.0}, "within 500 nm of the outline are periphery"),
+        ({"alpha": 0.01}, "p below 0.01 counts"),
+        ({"draws": 5000, "seed": 3}, "5,000 resamples, seed 3"),
+    ],
+)
+def test_comparisons_are_told_as_they_are_set(compare, said):
+    text, _ = text_of({"compare": compare})
+    assert said in text
+
+
+@given(st.sampled_from(["found", "field"]), st.sampled_from([0.0, 1.5]), st.sampled_from(["", "replicate"]))
+def test_sources_are_numbered_as_they_come_and_each_is_cited(outline, merge_nena, paired):
+    settings = {"tile": {"outline": outline}, "prepare": {"merge_nena": merge_nena}, "compare": {"paired": paired}}
+    text, sources = text_of(settings)
+    cited = [int(n) for n in re.findall(r"\[(\d+)\]", text)]
+    assert list(dict.fromkeys(cited)) == list(range(1, len(sources) + 1))
+    assert [int(re.match(r"\[(\d+)\] ", source)[1]) for source in sources] == list(range(1, len(sources) + 1))
+    assert any("Otsu" in source for source in sources) == (outline == "found")
+    assert any("Welch" in source for source in sources) == (not paired)
+    assert not re.search(r"\[[a-z]{3,}\]", text.replace("[quality]", ""))  # no citation left without its number
+
+
+def test_sources_of_all_defaults_are_complete():
+    _, sources = methods(Config(), software={})
+    for name in ("Endesfelder", "Lord", "Hesterberg", "Otsu", "Ester", "Ripley", "Ohser", "Hedges", "Welch"):
+        assert sum(name in source for source in sources) == 1
