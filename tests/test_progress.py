@@ -17,7 +17,6 @@ from smlmbatch.store.attempts import Errand
 from smlmbatch.store.units import Failure
 from tests.conftest import smlmbatch
 
-
 _UNMADE = ((), ("measure",), ("tile", "quality", "measure"), ("tile", "quality", "measure"))
 
 

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from smlmbatch.campaign import load_plan
+from smlmbatch.hpc.numerics import instructions, pin_numerics
 from smlmbatch.run import ALL_STAGES
 from smlmbatch.store.arrays import UnitReader, UnitWriter
 from smlmbatch.upkeep import standing
@@ -65,10 +66,13 @@ def test_a_selection_is_made_after_the_cut(small_campaign, tmp_path):
     assert told.splitlines()[-1] == "left out by the selection: 2 of 4 fields"
     fields = load_plan(output).fields
     assert len(fields) == 4
-    for part in ("1/2", "2/2"):
-        call("run", small_campaign, output, "--part", part, "--where", "condition == 'control'", "--only", "ingest")
-    expected = {field.path: {"ingest"} if field.condition == "control" else set() for field in fields}
-    assert fresh(output) == expected
+    middle = [word for field in fields[1:3] for word in ("--field", field.key)]
+    call("run", small_campaign, output, "--part", "1/2", *middle, "--only", "ingest")
+    assert fresh(output) == {
+        field.path: {"ingest"} if field == fields[2] else set() for field in fields
+    }  # the first of the two is of part 2
+    call("run", small_campaign, output, "--part", "2/2", *middle, "--only", "ingest")
+    assert fresh(output) == {field.path: {"ingest"} if field in fields[1:3] else set() for field in fields}
     call("tile", output, "--field", fields[0].key)
     assert fresh(output)[fields[0].path] >= {"ingest", "tile"}
 
@@ -240,3 +244,11 @@ def test_a_unit_keeps_what_its_fingerprint_hashes(whole):
                 assert unit.made_by["numpy"] == np.__version__
                 assert unit.recompute_digest() == unit.digest
                 assert "made_of" not in unit.attrs
+                assert unit.made_by["instructions"] == instructions()
+
+
+def test_pinned_instructions_are_named():
+    environ = {}
+    pinned = pin_numerics(environ)
+    assert (instructions(environ) == "AVX2") is pinned
+    assert instructions({}).endswith("not pinned")

@@ -182,7 +182,7 @@ def _light(name: str, value: float, amber: float, red: float) -> Light:
     if bad == "below":
         return "red" if value < red else "amber" if value < amber else "green"
     if bad == "either":
-        value = max(value, 1 / value)
+        value = max(value, 1 / value) if value else math.inf
     return "red" if value > red else "amber" if value > amber else "green"
 
 

@@ -24,7 +24,7 @@ STAGES: Final = ("ingest", "tile")
 _MOST_BLOCKS: Final = 4096  # 130,000 x 130,000 pixels
 _NM2_PER_UM2: Final = 1e6
 _MOST_COUNTED: Final = 4096  # counts per pixel above it are as one for the display's range
-_SHOWN: Final = 0.995  # of the pixels with locs are not brighter than the display's upper end
+_SHOWN: Final = 0.95  # of the pixels with locs are not brighter than the display's upper end
 _COLOURS: Final = ("FF00FF", "00FF00", "00FFFF", "FFFF00")  # told apart, and by the colour-blind, where two overlap
 _ONE_COLOUR: Final = "FFFFFF"
 

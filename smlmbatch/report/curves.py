@@ -35,7 +35,7 @@ def ripley_curves(campaign: Campaign, rois: "pa.Table", grouped: "pa.Table") -> 
         fields with different radii: units of different settings
     """
     codes, names = _codes(grouped)
-    channels, rows_of = rois["channel"].to_numpy(), _rows_of_fields(rois)
+    channels, n_locs, rows_of = rois["channel"].to_numpy(), rois["n_locs"].to_numpy(), _rows_of_fields(rois)
     joined = grouped["channel"].null_count == len(grouped)
     sums: dict[_Group, tuple[int, NDArray[np.float64]]] = {}
     radius_nm = np.empty(0)
@@ -45,12 +45,12 @@ def ripley_curves(campaign: Campaign, rois: "pa.Table", grouped: "pa.Table") -> 
             continue
         with UnitReader(result.units["measure"]) as measure:
             found_nm, k_nm2, roi, channel = (measure.read(name) for name in ("radius_nm", "ripley_k_nm2", "roi", "channel"))
-            enough = measure.read("n_locs") >= campaign.config.tile.min_locs
         if len(radius_nm) and not np.array_equal(radius_nm, found_nm):
             raise SmlmbatchError(f"{result.field.path}: Ripley's K at other radii than in the fields before it")
         radius_nm = found_nm
-        defined = enough & np.isfinite(k_nm2).all(axis=1)
-        own = _rows_of_measured(channels[rows], roi[defined], channel[defined]) + rows.start
+        own = _rows_of_measured(channels[rows], roi, channel) + rows.start
+        defined = (n_locs[own] >= campaign.config.tile.min_locs) & np.isfinite(k_nm2).all(axis=1)
+        own = own[defined]
         for code, c in sorted(set(zip(codes[own].tolist(), channel[defined].tolist(), strict=True))):
             curves = k_nm2[defined][(codes[own] == code) & (channel[defined] == c)]
             group = names[code], None if joined else int(c), legible(result.field.replicate)

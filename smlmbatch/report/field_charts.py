@@ -19,6 +19,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-ser
 INK, SOFT, RULE = "#1d2329", "#5b6670", "#dfe3e7"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 24.0, 14.0, 42.0  # room around the plot, px
 _KEY_PX = 18.0  # height of one row of the key
+_FEWEST_LOG_TICKS = 3  # on a logarithmic axis; with fewer, evenly spaced values say more
 _LETTERS = 44  # of a name in the key; the page holds the whole name
 _LETTER_PX = 6.4  # width of an average letter at the size of type used
 
@@ -240,11 +241,11 @@ def ticks(axis: Axis, *, most: int) -> list[tuple[float, str]]:
 
     >>> [words for _, words in ticks(Axis(label="", low=0, high=2300), most=5)]
     ['0', '500', '1,000', '1,500', '2,000']
-    >>> [words for _, words in ticks(Axis(label="", low=30, high=4000, log=True), most=5)]
-    ['100', '1,000']
+    >>> [words for _, words in ticks(Axis(label="", low=30, high=40_000, log=True), most=5)]
+    ['100', '1,000', '10,000']
     """
-    if axis.log:
-        return _log_ticks(axis, most=most)
+    if axis.log and len(decades := _log_ticks(axis, most=most)) >= _FEWEST_LOG_TICKS:
+        return decades
     step = _round_step((axis.high - axis.low) / most)
     first, last = math.ceil(axis.low / step - 1e-9), math.floor(axis.high / step + 1e-9)
     return [(i * step, written(i * step)) for i in range(first, last + 1)]

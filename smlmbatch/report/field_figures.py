@@ -16,10 +16,10 @@ from smlmbatch.report.field_maps import Offset, draw_map, draw_offsets
 from smlmbatch.report.field_render import Hue, hues_of
 from smlmbatch.report.gallery import csv_text
 from smlmbatch.report.page import Markup
-from smlmbatch.report.wording import count, counted, length, number, percent
+from smlmbatch.report.wording import count, counted, number, percent
 from smlmbatch.store.arrays import UnitReader
 
-_BEYOND = 0.004  # share of locs that a histogram may leave out on either side, so that few stray values do not press the rest together
+_BEYOND = 0.01  # share of locs that a histogram may leave out on either side, so that few stray values do not press the rest together
 _FEW_ROIS = 5  # below, single ROIs are drawn and no band
 _FEWEST_PARTS = 4  # with a value, for a map of the field
 _LEAST_LOCS, _LEAST_BINS = 20, 40  # of all channels in a bin of frames, on average; and bins not to go below for that
@@ -311,7 +311,7 @@ def illumination(data: FieldData) -> list[Figure]:
     photons = data.array("illumination_photons")
     if photons is None or data.quality is None:
         return []
-    side = length(data.quality.attrs["illumination_side_nm"])
+    side = f"{number(data.quality.attrs['illumination_side_nm'] / 1000, digits=2)}\u202fµm"
     figures = []
     for i, (channel, name) in enumerate(zip(data.channels, data.names, strict=True)):
         values = photons[:, :, i]

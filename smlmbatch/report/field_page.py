@@ -205,11 +205,11 @@ def _lights(checks: Sequence[QualityCheck], names: Sequence[str], channels: Sequ
 def _judged(found: Sequence[QualityCheck], names: Sequence[str], channels: Sequence[int]) -> Markup:
     first, words = found[0], words_of(found[0].check)
     what = ", ".join(dict.fromkeys(words_of(check.check).column for check in found))
-    values = dict.fromkeys(words.show(check.value) for check in found if np.isfinite(check.value))
-    mark = light_mark(first.light, ", ".join(value for value in values if value != NONE))
+    values = dict.fromkeys(words.show(check.value) if np.isfinite(check.value) else "" for check in found)
+    marks = join(part for value in values for part in (light_mark(first.light, "" if value == NONE else value), " "))
     own = {names[channels.index(c)]: None for c in (check.channel for check in found) if c in channels} if len(channels) > 1 else {}
     whose = [element("br"), element("span", ", ".join(own), class_="soft")] if own else []
-    return element("div", element("div", mark), element("p", element("b", what), *whose), element("p", first.text), class_="judged")
+    return element("div", element("div", marks), element("p", element("b", what), *whose), element("p", first.text), class_="judged")
 
 
 # ---- renderings

@@ -7,12 +7,13 @@ means have moved; pages of fields that are no longer in the campaign are removed
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smlmbatch.analyse.compare import ConditionMean, condition_means, described, natural_key, replicate_means
 from smlmbatch.analyse.results import QualityCheck
+from smlmbatch.analyse.tables import legible
 from smlmbatch.provenance import fingerprint
 from smlmbatch.report.field_page import DescriptorTable, FieldPage, Neighbour, Row, field_document
 from smlmbatch.report.fingerprint import page_fingerprint
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _VERSION = 1  # of the pages' form
-_Group = tuple[str, int | None, str]  # key, channel, condition
+_Group = tuple[int | None, str]  # channel, condition
 
 
 def write_field_pages(campaign: Campaign, *, rows: Sequence[Row], rois: "pa.Table", checks: Sequence[QualityCheck], name: str) -> int:
@@ -43,37 +44,34 @@ def write_field_pages(campaign: Campaign, *, rows: Sequence[Row], rois: "pa.Tabl
     number of pages written
     """
     folder = campaign.output / "report" / "fields"
-    pages = _pages(campaign, rows=rows, rois=rois, checks=checks, name=name)
     n_written = 0
-    for page in pages:
+    for page in _pages(campaign, rows=rows, rois=rois, checks=checks, name=name):
         path, state = folder / f"{page.row['key']}.html", _state(page)
         if page_fingerprint(path) != state:
             write_whole(path, field_document(page, fingerprint=state).encode("utf-8", "replace"))
             n_written += 1
-    _sweep(folder, {page.row["key"] for page in pages})
+    _sweep(folder, {row["key"] for row in rows})
     return n_written
 
 
-def _pages(campaign: Campaign, *, rows: Sequence[Row], rois: "pa.Table", checks: Sequence[QualityCheck], name: str) -> list[FieldPage]:
-    results = {result.field.key: result for result in campaign.fields}
+def _pages(campaign: Campaign, *, rows: Sequence[Row], rois: "pa.Table", checks: Sequence[QualityCheck], name: str) -> Iterator[FieldPage]:
+    results = {legible(result.field.key): result for result in campaign.fields}
     by_key: dict[str, list[QualityCheck]] = {}
     for check in checks:
         by_key.setdefault(check.key, []).append(check)
-    blocks = _descriptor_tables(rois, min_locs=campaign.config.tile.min_locs)
+    means = _Means(rois, min_locs=campaign.config.tile.min_locs)
     neighbours = [Neighbour(row["key"], row["field"]) for row in rows]
-    return [
-        FieldPage(
+    for i, row in enumerate(rows):
+        yield FieldPage(
             result=results[row["key"]],
             row=row,
             checks=by_key.get(row["key"], ()),
-            descriptors=blocks.get(row["key"], ()),
+            descriptors=means.tables_of(row["key"]),
             config=campaign.config,
             campaign_name=name,
             before=neighbours[i - 1] if i else None,
             after=neighbours[i + 1] if i + 1 < len(neighbours) else None,
         )
-        for i, row in enumerate(rows)
-    ]
 
 
 def _state(page: FieldPage) -> str:
@@ -101,19 +99,30 @@ def _sweep(folder: Path, keys: set[str]) -> None:
 # ---- descriptors
 
 
-def _descriptor_tables(rois: "pa.Table", *, min_locs: int) -> dict[str, list[DescriptorTable]]:
-    """Per field: one table for each channel and condition found in it."""
-    means = {(c.condition, c.channel, c.descriptor): c for c in condition_means(replicate_means(rois, min_locs=min_locs))}
-    shown = titles({descriptor for _, _, descriptor in means})
-    tables: dict[str, list[DescriptorTable]] = {}
-    for (key, channel, condition), found in _field_means(rois, list(shown), min_locs=min_locs).items():
-        rows = [_descriptor_row(title, found[name], means[condition, channel, name]) for name, title in shown.items()]
-        title = condition if channel is None else f"Channel {channel}: {condition}"
-        tables.setdefault(key, []).append(DescriptorTable(title, condition, rows))
-    return tables
+class _Means:
+    """Means of descriptors of every field, channel and condition found in it, and of the conditions."""
+
+    def __init__(self, rois: "pa.Table", *, min_locs: int) -> None:
+        conditions = condition_means(replicate_means(rois, min_locs=min_locs))
+        self._conditions = {(c.condition, c.channel, c.descriptor): c for c in conditions}
+        self._titles = titles({c.descriptor for c in conditions})
+        self._fields: dict[str, dict[_Group, Mapping[str, tuple[float, float, int]]]] = {}
+        for (key, channel, condition), found in _field_means(rois, list(self._titles), min_locs=min_locs).items():
+            self._fields.setdefault(key, {})[channel, condition] = found
+
+    def tables_of(self, key: str) -> list[DescriptorTable]:
+        """One table for each channel and condition found in the field."""
+        tables = []
+        for (channel, condition), found in self._fields.get(key, {}).items():
+            means = ((title, found[name], self._conditions[condition, channel, name]) for name, title in self._titles.items())
+            title = condition if channel is None else f"Channel {channel}: {condition}"
+            tables.append(DescriptorTable(title, condition, [_descriptor_row(*mean) for mean in means]))
+        return tables
 
 
-def _field_means(rois: "pa.Table", descriptors: Sequence[str], *, min_locs: int) -> dict[_Group, Mapping[str, tuple[float, float, int]]]:
+def _field_means(
+    rois: "pa.Table", descriptors: Sequence[str], *, min_locs: int
+) -> dict[tuple[str, int | None, str], Mapping[str, tuple[float, float, int]]]:
     """Mean, standard deviation and number of ROIs of each descriptor, by field, channel and condition, in their order."""
     import pyarrow.compute as pc
 

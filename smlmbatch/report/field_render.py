@@ -195,18 +195,24 @@ def _squares(tile: UnitReader, view: View, scale: float) -> Iterator[Markup]:
             element("rect", says[i], x=f"{corners[i, 0]:.1f}", y=f"{corners[i, 1]:.1f}", width=side, height=side)
             for i in np.flatnonzero(reasons == reason).tolist()
         ]
-        dash = " ".join(f"{float(length) * scale:.1f}" for length in look.dash.split()) or None
+        dash = _dash(reason, scale)
         pen = {"stroke_width": f"{thickness * scale:.2f}", "stroke_opacity": f"{faint * look.opacity:.2f}", "stroke_dasharray": dash}
         yield element("g", *squares, fill="none", pointer_events="all", stroke="#ffffff", **pen)
+
+
+def _dash(reason: int, scale: float) -> str | None:
+    return " ".join(f"{float(length) * scale:.1f}" for length in look_of_reason(reason).dash.split()) or None
 
 
 def _letters(tile: UnitReader, view: View, scale: float, letters: Mapping[int, str]) -> Iterator[Markup]:
     """The ROIs shown at high magnification, framed, with their letter in the upper left corner."""
     corners, side = view.to_px(tile.read("roi_origin_nm")), tile.attrs["roi_nm"] / view.pixel_nm
+    reasons = tile.read("roi_reason")
     for roi, letter in letters.items():
         x, y = corners[roi].tolist()
-        frame = {"x": f"{x:.1f}", "y": f"{y:.1f}", "width": f"{side:.1f}", "height": f"{side:.1f}"}
-        yield element("rect", **frame, fill="none", stroke="#fff", stroke_width=f"{1.8 * scale:.2f}", pointer_events="none")
+        frame = {"x": f"{x:.1f}", "y": f"{y:.1f}", "width": f"{side:.1f}", "height": f"{side:.1f}", "pointer_events": "none"}
+        pen = {"stroke": "#fff", "stroke_width": f"{1.8 * scale:.2f}", "stroke_dasharray": _dash(int(reasons[roi]), scale)}
+        yield element("rect", **frame, fill="none", **pen)
         outlined = {"stroke": "#000", "stroke_width": f"{3 * scale:.1f}", "paint_order": "stroke", "font_weight": "600"}
         place = {"x": f"{x + 4 * scale:.1f}", "y": f"{y + 15 * scale:.1f}"}
         yield element("text", letter, **place, fill="#fff", font_size=f"{14 * scale:.1f}", **outlined)

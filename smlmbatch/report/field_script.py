@@ -23,8 +23,12 @@ figure svg { display: block; max-width: 100%; height: auto; }
   font-size: 13.5px; border-bottom: 1px solid var(--line); break-inside: avoid; }
 .judged p { margin: 0; max-width: none; }
 h1 .light { font-size: 17px; vertical-align: 4px; }
-@media (max-width: 760px) { .charts, .channels, .judged { grid-template-columns: minmax(0, 1fr); } }
-@media print { .save, .pages { display: none; } .charts { gap: 14px 18px; } section { break-inside: auto; } .judged { font-size: 9pt; } }
+@media screen and (max-width: 760px) { .charts, .channels, .judged { grid-template-columns: minmax(0, 1fr); } }
+@media print {
+  .save, .pages { display: none; } section { break-inside: auto; } .charts { gap: 14px 18px; }
+  figure > svg { max-height: 215mm; } .rendering svg { max-height: 185mm; } .channels .rendering svg { max-height: 110mm; }
+  .judged { grid-template-columns: 88px 108px minmax(0, 1fr); padding: 3px 0; font-size: 9pt; } .judged b { font-size: 8.5pt; }
+}
 """
 
 SCRIPT: Final = """

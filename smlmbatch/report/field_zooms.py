@@ -85,13 +85,16 @@ def _caption(ingest: UnitReader, tile: UnitReader, rois: Sequence[int], view: Vi
     precision_nm = ingest.attrs["precision_median_nm"]
     spots = " and ".join(dict.fromkeys(length(round(blur_nm(precision_nm, v), 1)) for v in (view, inset)))
     why = "the field's median precision" if precision_nm else "the file states no precision"
+    n_kept = int(tile.read("roi_kept").sum())
     chosen = (
-        "The sparsest, the middle and the densest of the kept ROIs, by locs per area"
-        if tile.read("roi_kept")[list(rois)].all()
-        else "No ROI was kept: the dropped ones with most locs"
+        "No ROI was kept: the dropped ones with most locs"
+        if not n_kept
+        else "All kept ROIs, the sparsest first"
+        if n_kept <= len(rois)
+        else "The sparsest, the middle and the densest of the kept ROIs, by locs per area"
     )
     return (
-        f"{chosen}; A, B, C in the field above. Inset: the densest place, framed in the picture above it. Each loc is drawn as a "
+        f"{chosen}; lettered in the field above. Inset: the densest place, framed in the picture above it. Each loc is drawn as a "
         f"Gaussian spot with a standard deviation of {spots} ({why}, at least a pixel and at most 30 nm). Brightness is scaled in each "
         "picture by itself."
     )

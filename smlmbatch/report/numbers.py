@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from smlmbatch.analyse.columns import DESCRIPTORS
 from smlmbatch.analyse.compare import ConditionMean, ReplicateMean, RipleyCurve, condition_means, described, natural_key, replicate_means
 from smlmbatch.analyse.results import Comparison
 from smlmbatch.report.figures import Look, look_of
@@ -15,6 +18,9 @@ from smlmbatch.report.figures import Look, look_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_COLUMNS = ("key", "condition", "channel", "replicate", "block", "kept")
+_MOST_DOTS, _DOTS_OF_ALL, _FEWEST_DOTS = 400, 2400, 60  # ROIs drawn: of one condition, of all, of one of many conditions
+_DOTS = 1  # what a random draw is for: first number of its key
 COUNTS = "density, locs per ROI and clusters per ROI"  # `compare.COUNTED` in words
 
 
@@ -24,14 +30,14 @@ class Numbers:
 
     Attributes
     ----------
-    rois : kept ROIs, as `compare.described` gives them
+    sampled : by condition and channel, the ROIs that are drawn, as `compare.described` gives them; never the whole table
     comparisons : of all channels
     min_locs : fewest locs of a channel for the descriptors of its pattern
     n_sparse : kept ROIs with fewer, by condition and channel
     paired : whether replicates are paired across conditions
     """
 
-    rois: "pa.Table"
+    sampled: Mapping[tuple[str, int | None], "pa.Table"]
     replicates: Sequence[ReplicateMean]
     conditions: Sequence[ConditionMean]
     curves: Sequence[RipleyCurve]
@@ -62,11 +68,13 @@ def gather(
     """Means of the descriptors of ROIs, as `grouping.group_rois` gives them."""
     import pyarrow.compute as pc
 
-    kept = described(grouped, min_locs=min_locs)
+    grouped = grouped.select([name for name in (*_COLUMNS, *DESCRIPTORS) if name in grouped.column_names])
     replicates = replicate_means(grouped, min_locs=min_locs)
+    kept = described(grouped, min_locs=min_locs)
     sparse = kept.filter(pc.field("n_locs") < min_locs).select(["condition", "channel"]).to_pydict()
+    groups = list(dict.fromkeys((r.condition, r.channel) for r in replicates))
     return Numbers(
-        rois=kept,
+        sampled={group: _sample(kept, *group, number=i, most=most_dots(len(groups))) for i, group in enumerate(groups)},
         replicates=replicates,
         conditions=condition_means(replicates),
         curves=curves,
@@ -75,6 +83,23 @@ def gather(
         n_sparse=Counter(zip(sparse["condition"], sparse["channel"], strict=True)),
         paired=paired,
     )
+
+
+def most_dots(n_groups: int) -> int:
+    """ROIs drawn of one condition and channel, the fewer the more of these there are."""
+    return max(_FEWEST_DOTS, min(_MOST_DOTS, _DOTS_OF_ALL // max(1, n_groups)))
+
+
+def _sample(kept: "pa.Table", condition: str, channel: int | None, *, number: int, most: int) -> "pa.Table":
+    """At most so many ROIs of one condition and channel, evenly drawn."""
+    import pyarrow.compute as pc
+
+    of_channel = pc.field("channel").is_null() if channel is None else pc.field("channel") == channel
+    members = kept.filter((pc.field("condition") == condition) & of_channel)
+    if len(members) > most:
+        rng = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(_DOTS, number)))
+        members = members.take(np.sort(rng.choice(len(members), most, replace=False)))
+    return members
 
 
 def file_suffix(channel: int | None) -> str:

@@ -159,7 +159,7 @@ def png(shades: NDArray[np.uint8], palette: bytes | None = None) -> str:
     header = struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)
     lines = np.zeros((rows, columns + 1), dtype=np.uint8)  # each line starts with its filter: none
     lines[:, 1:] = shades
-    parts = (b"IHDR", header), (b"PLTE", palette or _palette()), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b"")
+    parts = (b"IHDR", header), (b"PLTE", palette or _palette()), (b"IDAT", zlib.compress(lines.tobytes(), 5)), (b"IEND", b"")
     content = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, part) for kind, part in parts)
     return "data:image/png;base64," + base64.b64encode(content).decode()
 

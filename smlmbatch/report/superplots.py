@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 from smlmbatch.analyse.compare import ReplicateMean
 from smlmbatch.report.figures import Look, Panel, Strip, draw_superplot
 from smlmbatch.report.gallery import Gallery, csv_text
-from smlmbatch.report.numbers import COUNTS, Numbers, file_suffix
+from smlmbatch.report.numbers import COUNTS, Numbers, file_suffix, most_dots
 from smlmbatch.report.page import Markup, element, join
 from smlmbatch.report.wording import NONE, Title, p_said, rounded
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MOST_DOTS, _DOTS_OF_ALL, _FEWEST_DOTS = 400, 2400, 60  # ROIs drawn: of one condition, of all in a plot, of one of many conditions
-_DOTS, _JITTER = 1, 2  # what random draws are for: first number of their key
+_JITTER = 2  # what a random draw is for: first number of its key
 _NO_CHANNEL = 255  # stands in keys where channels are part of the condition; no field has so many
 
 
@@ -26,8 +25,6 @@ def show_superplots(numbers: Numbers, channel: int | None, shown: Mapping[str, T
     """One figure per descriptor of one channel, three abreast, and how to read them."""
     members = [r for r in numbers.replicates if r.channel == channel]
     names = [name for name in numbers.names if any(r.condition == name for r in members)]
-    most = max(_FEWEST_DOTS, min(_MOST_DOTS, _DOTS_OF_ALL // len(names)))
-    sampled = {name: _sample(numbers, name, channel, number=i, most=most) for i, name in enumerate(names)}
     by_group: dict[tuple[str, str], list[ReplicateMean]] = {}
     for r in members:
         by_group.setdefault((r.condition, r.descriptor), []).append(r)
@@ -35,7 +32,9 @@ def show_superplots(numbers: Numbers, channel: int | None, shown: Mapping[str, T
     figures = []
     for i, (descriptor, title) in enumerate(shown.items()):
         strips = [
-            _strip(by_group[name, descriptor], sampled[name], title, look=numbers.looks[name], mean=means[name, descriptor])
+            _strip(
+                by_group[name, descriptor], numbers.sampled[name, channel], title, look=numbers.looks[name], mean=means[name, descriptor]
+            )
             for name in names
         ]
         rng = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(_JITTER, _NO_CHANNEL if channel is None else channel, i)))
@@ -48,10 +47,11 @@ def show_superplots(numbers: Numbers, channel: int | None, shown: Mapping[str, T
                 caption=_caption(numbers, channel, descriptor),
             )
         )
-    return join([element("p", _how_to_read(numbers, most=most), class_="note"), element("div", *figures, class_="superplots")])
+    return join([element("p", _how_to_read(numbers), class_="note"), element("div", *figures, class_="superplots")])
 
 
-def _how_to_read(numbers: Numbers, *, most: int) -> str:
+def _how_to_read(numbers: Numbers) -> str:
+    most = most_dots(len(numbers.sampled))
     joined = " Thin lines join what was paired." if numbers.paired else ""
     return (
         f"Each replicate has its own lane: small grey dots are its ROIs (at most {most} drawn of a condition), the large marker is "
@@ -70,19 +70,6 @@ def _caption(numbers: Numbers, channel: int | None, descriptor: str) -> str:
 
 
 # ---- what is drawn
-
-
-def _sample(numbers: Numbers, condition: str, channel: int | None, *, number: int, most: int) -> "pa.Table":
-    """At most so many ROIs of one condition, the same for every descriptor, evenly drawn."""
-    import pyarrow.compute as pc
-
-    of_channel = pc.field("channel").is_null() if channel is None else pc.field("channel") == channel
-    members = numbers.rois.filter((pc.field("condition") == condition) & of_channel)
-    if len(members) > most:
-        key = (_DOTS, _NO_CHANNEL if channel is None else channel, number)
-        rng = np.random.default_rng(np.random.SeedSequence(0, spawn_key=key))
-        members = members.take(np.sort(rng.choice(len(members), most, replace=False)))
-    return members
 
 
 def _strip(replicates: Sequence[ReplicateMean], sampled: "pa.Table", title: Title, *, look: Look, mean: float) -> Strip:

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from smlmbatch import stages
@@ -62,7 +63,6 @@ def test_equal(whole, output):
     assert all(of_stage(found, stage) == {"same": 4} for stage in ALL_STAGES)
     text = call("verify", output, "--against", whole)[0].splitlines()
     assert text[-1] == "equal"
-    assert "only with" not in text
     assert "--against" in call("verify", output, "--effects", "x.csv", expect=2)[1]
 
 
@@ -137,8 +137,7 @@ def test_a_tampered_unit(whole, output):
     assert of_stage(found, "tile") == {"same": 2, "damaged": 1, "not reproducible": 1}
     states = {member["state"]: member for member in found["members"]}
     assert states["damaged"]["reasons"][0]["text"].startswith("here: ")
-    (reason,) = states["not reproducible"]["reasons"]
-    assert (reason["kind"], reason["text"].startswith("numpy: "), reason["text"].endswith("→ 1.0'")) == ("software", True, False)
+    assert kinds({"members": [states["not reproducible"]]}) == {("software", f"numpy: {np.__version__} → 1.0")}
     assert of_stage(found, "measure") == {"same": 4}
 
 

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from smlmbatch.config import Config
+from smlmbatch.config import Config, override
 from smlmbatch.ingest.stage import run
 from smlmbatch.samples import Field, field_of_row
 from smlmbatch.store.arrays import UnitReader, unit_writer
 from smlmbatch.work import Campaign, FieldResult, Work
+
+EVERY_LOC = override(Config(), {"prepare": {"max_precision_nm": 0.0}})  # other programs drop none
 
 
 def ingested(source, folder, **row):
@@ -16,7 +18,7 @@ def ingested(source, folder, **row):
     folder.mkdir(parents=True, exist_ok=True)
     unit = folder / "unit.zarr.zip"
     with unit_writer(unit, "ingest") as out:
-        run(Work(field=field, source=source, outline=None, config=Config(), upstream={}, out=out, scratch=folder, memory_bytes=2 << 30))
+        run(Work(field=field, source=source, outline=None, config=EVERY_LOC, upstream={}, out=out, scratch=folder, memory_bytes=2 << 30))
     return unit
 
 

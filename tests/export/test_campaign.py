@@ -19,6 +19,7 @@ from smlmbatch.export.stored_field import PIECE_ROWS
 from smlmbatch.samples import Field
 from smlmbatch.store.arrays import UnitReader, unit_writer
 from smlmbatch.work import Campaign, FieldResult
+from tests.conftest import ROOT
 
 SIZES = {"ctrl/FOV 1.csv": PIECE_ROWS + 4321, "egf/FOV 1.csv": 57, "egf/empty.csv": 0}
 ORIGIN_NM = [-12_345_678.125, 1_000_000.5]
@@ -206,3 +207,11 @@ def test_an_unfinished_campaign_says_what_to_do(campaign, tmp_path):
 
 def test_the_command_line_offers_every_format():
     assert FORMATS == EXPORT_FORMATS
+
+
+def test_the_document_names_what_is_written():
+    rows = [line.split("|") for line in (ROOT / "docs" / "exports.md").read_text().splitlines() if line.startswith("| `")]
+    named = [name.strip(" `") for row in rows for name in row[1].split(",")]
+    assert sorted(named) == sorted(FORMATS)
+    tables = next(row[2] for row in rows if "`csv`" in row[1])
+    assert all(f"`{name}`" in tables for name in TABLE_NAMES)

@@ -99,7 +99,8 @@ def test_chain_of_arrays(host, output):
     done = host.run(folder / "submit.sh")
     log = str(output).replace("%", "%%") + "/logs/slurm/0001-{}-%a.log"
     wanted = []
-    for number, (stage, before) in enumerate(zip(STAGES, [[], *([f"--dependency=afterany:{n}"] for n in (101, 102, 103, 104))], strict=True)):
+    waits = [[], *([f"--dependency=afterany:{n}"] for n in (101, 102, 103, 104))]
+    for number, (stage, before) in enumerate(zip(STAGES, waits, strict=True)):
         line = next(line for line in (folder / "submit.sh").read_text().splitlines() if line.startswith(f"array {stage} "))
         _, _, spec, *options = shlex.split(line)
         start = ["--parsable", f"--job-name={name_of(output, stage)}", f"--array={spec}", f"--output={log.format(stage)}"]

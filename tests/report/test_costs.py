@@ -17,7 +17,7 @@ from smlmbatch.stages import FIELD_STAGES
 from smlmbatch.work import Campaign, FieldResult
 from tests.conftest import smlmbatch
 
-STAGES = tuple(stage.name for stage in FIELD_STAGES)
+STAGES = ("ingest", "tile", "measure")  # of made-up campaigns: some of those there are
 FINGERPRINT = "0123456789abcdef" * 4
 NAME = "{}-0123456789abcdef.zarr.zip"
 
@@ -221,22 +221,22 @@ def test_section_stands_at_the_end_of_the_page(made, tmp_path):
     write_tables(campaign, fingerprint="t")
     page = write_report(campaign, fingerprint="f", input_name="in", software={}, run={}).read_text()
     assert page.index('id="methods"') < page.index('<section id="costs"><h2>Run time and memory</h2>')
-    assert '<a href="#costs">Run time and memory</a>' in page
+    assert '<a href="#costs">Run time</a>' in page
     assert show_costs(campaign) in page
-    assert "6 units of work" in page
+    assert f"{2 * len(FIELD_STAGES)} units of work" in page
 
 
 def test_a_real_run_tells_what_it_recorded(small_output):
     page = (small_output / "report" / "index.html").read_text()
     section = page[page.index('<section id="costs">') :]
     lines = [json.loads(line) for path in (small_output / "logs").glob("*.jsonl") for line in path.read_text().splitlines()]
-    for stage in STAGES:
+    for stage in (stage.name for stage in FIELD_STAGES):
         told = [line for line in lines if line["stage"] == stage]
         row = plain_text(re.search(rf"<tr><td><b>{stage}</b></td>(.*?)</tr>", section)[1]).split("|")
         assert row[:2] == ["4", f"{sum(line['locs'] for line in told):,}"]
         assert float(row[3].split()[0]) == pytest.approx(statistics.median(line["wall_s"] for line in told), rel=0.05)
         assert row[6:8] == [f"{max(line['peak_mib'] for line in told):,} MiB", "1 host"]
-    assert "12 units of work" in section
+    assert f"{4 * len(FIELD_STAGES)} units of work" in section
     assert not re.search("no record|made twice", section)
 
 

@@ -150,7 +150,7 @@ def test_nena_shows_pairs_and_fit(data):
 def test_illumination_is_shown_where_enough_is_known(data):
     (figure,) = illumination(data)  # the second channel has no value
     assert figure.name == "illumination-0"
-    assert "each square of 2\u202fµm" in figure.caption
+    assert "each square of 2.0\u202fµm" in figure.caption
     known = [row["median_photons"] for row in rows_of(figure) if np.isfinite(row["median_photons"])]
     assert len(known) == 15
     assert all(800 <= value <= 1200 for value in known)
