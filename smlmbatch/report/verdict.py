@@ -45,7 +45,7 @@ def show_data(rows: Sequence[Row], checks: Sequence[QualityCheck], *, config: Co
         element("p", element("b", _answer(states)), class_="answer"),
         element("p", element("span", f"{counted(len(rows), 'field')}:"), *chips, class_="chips"),
         *_findings(checks, judged=any(states[light] for light in ("green", "amber", "red"))),
-        element("p", "Fields in doubt are in all numbers below. To leave one out, take it off the sample sheet.")
+        element("p", "Fields in doubt count in the numbers below as far as they have ROIs. To leave one out, take it off the sample sheet.")
         if states["red"]
         else None,
         _failed_said(states),
@@ -82,7 +82,7 @@ def _answer(states: Counter[str]) -> str:
 def _findings(checks: Sequence[QualityCheck], *, judged: bool) -> list[Markup]:
     found = frequent_findings(checks)
     if not found:
-        return [element("p", "No check found anything.")] if judged else []
+        return [element("p", "No check found a fault.")] if judged else []
     named = ", ".join(f"{words} ({counted(n, 'field')})" for words, n in found[:_MOST_FINDINGS])
     more = f" and {counted(len(found) - _MOST_FINDINGS, 'other finding')}" if len(found) > _MOST_FINDINGS else ""
     return [element("p", f"Found most often: {named}{more}. ", element("a", "What this means", href="#quality"), ".")]

@@ -210,7 +210,11 @@ def test_the_command_line_offers_every_format():
 
 
 def test_the_document_names_what_is_written():
-    rows = [line.split("|") for line in (ROOT / "docs" / "exports.md").read_text().splitlines() if line.startswith("| `")]
+    rows = [
+        line.split("|")
+        for line in (ROOT / "docs" / "exports.md").read_text().splitlines()
+        if line.startswith("| `") and "--format" not in line
+    ]
     named = [name.strip(" `") for row in rows for name in row[1].split(",")]
     assert sorted(named) == sorted(FORMATS)
     tables = next(row[2] for row in rows if "`csv`" in row[1])

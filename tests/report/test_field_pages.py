@@ -289,3 +289,18 @@ def test_an_unfinished_field_says_so(made, tmp_path):
     write(replace(campaign, fields=(half,)))
     (page,) = pages_of(campaign).values()
     assert "not finished yet: run again" in page.text
+
+
+def test_a_field_that_failed_later_shows_what_is_known(made, tmp_path):
+    campaign = made.build(tmp_path, [made.Cell(field=made.field("a.csv", "only", "r1"), n_locs=3000)])
+    (failed,) = made.failing(campaign).fields
+    (whole,) = campaign.fields
+    broken = replace(
+        failed, units={"ingest": whole.units["ingest"]}, failure=replace(failed.failure, stage="tile", finding="no such outline")
+    )
+    write(replace(campaign, fields=(broken,)))
+    (page,) = pages_of(campaign).values()
+    assert "Found: no such outline" in page.text
+    n = read_tables(tmp_path).fields["n"][0].as_py()
+    assert f"{n:,} localisations" in page.text
+    assert f"Records read|{n:,}|" in page.text

@@ -10,6 +10,7 @@ from smlmbatch.analyse.comparisons import read_comparisons
 from smlmbatch.analyse.tables import read_tables, write_tables
 from smlmbatch.config import to_toml
 from smlmbatch.report.fingerprint import report_fingerprint
+from smlmbatch.report.gallery import Drawing
 from smlmbatch.report.html import write_report
 from smlmbatch.report.page import VOID
 from smlmbatch.report.wording import rounded
@@ -46,12 +47,14 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
-def report(campaign, **more):
-    """The page of a campaign, without its fields' pages."""
+def report(campaign, *, drawn=False, **more):
+    """The page of a campaign, without its fields' pages; superplots are empty unless `drawn`, which takes a second."""
     write_tables(campaign, fingerprint="t1")
     more = {"fingerprint": "f1", "input_name": "my data", "software": SOFTWARE, "run": {"finished": "today"}} | more
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("smlmbatch.report.html.write_field_pages", lambda *_, **__: 0)
+        if not drawn:
+            patch.setattr("smlmbatch.report.superplots.draw_superplot", lambda *_, **__: Drawing(b"<svg/>", b""))
         text = write_report(campaign, **more).read_bytes().decode("utf-8")
     return Page(text), text
 
@@ -66,7 +69,7 @@ def usual(made, tmp_path_factory):
     ]
     broken = [(made.field(f"ctrl/broken{i}.csv", "ctrl", "rep9"), "ingest", "no column for x", "a column for x", "name it") for i in (1, 2)]
     campaign = made.build(tmp_path_factory.mktemp("out"), cells, failures=broken, ignored=[("notes/README.md", "a text")])
-    return campaign, *report(campaign)
+    return campaign, *report(campaign, drawn=True)
 
 
 def test_page_is_balanced_and_has_all_parts(usual):
@@ -179,7 +182,7 @@ def test_fingerprint_is_read_back(usual, tmp_path):
 
 def test_equal_reports_are_equal_files(usual):
     campaign, _, text = usual
-    assert report(campaign)[1] == text
+    assert report(campaign, drawn=True)[1] == text
     assert sorted(p.name for p in (campaign.output / "report").iterdir()) == ["figures", "index.html"]
 
 
@@ -306,7 +309,9 @@ def test_hostile_names_stay_names(made, tmp_path):
     failed = made.field("f/<b>.csv", HOSTILE[0], "1", name=HOSTILE[0])
     failures = [(failed, "ingest", HOSTILE[0], HOSTILE[4], HOSTILE[5])]
     campaign = made.build(tmp_path, cells, failures=failures, ignored=[(HOSTILE[4], HOSTILE[0])])
-    page, text = report(campaign, input_name=HOSTILE[0] + "\udc80", run={HOSTILE[0]: [HOSTILE[4]]}, software={HOSTILE[0]: HOSTILE[1]})
+    page, text = report(
+        campaign, drawn=True, input_name=HOSTILE[0] + "\udc80", run={HOSTILE[0]: [HOSTILE[4]]}, software={HOSTILE[0]: HOSTILE[1]}
+    )
     assert "script" not in page.tags
     assert text.count("<style>") == text.count("</style>") == 1
     for name in ("<script>alert(1)</script>", "a\"b'c&d", "$\\frac{1}{0}$", "bad\\xffbyte", "日本語"):
@@ -355,7 +360,7 @@ def test_no_field_at_all(made, tmp_path):
 
 def test_twelve_conditions_and_many_fields_show_some_of_each(made, tmp_path):
     campaign = made.study(tmp_path, conditions=[f"c{i}" for i in range(12)], replicates=3, n_locs=400, side_um=7.0)
-    page, text = report(campaign)
+    page, text = report(campaign, drawn=True)
     assert page.tags.count("svg") == 24
     assert "24 of 36 fields, spread evenly" in page.text
     assert all(f"c{i} · rep" in page.text for i in range(12))

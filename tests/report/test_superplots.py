@@ -17,7 +17,7 @@ from smlmbatch.report.wording import titles
 
 @pytest.fixture(scope="module")
 def tables(made, tmp_path_factory):
-    campaign = made.study(tmp_path_factory.mktemp("out"), channels=(0, 1), n_locs=4000)
+    campaign = made.study(tmp_path_factory.mktemp("out"), channels=(0, 1), n_locs=2600)
     write_tables(campaign, fingerprint="f")
     return read_tables(campaign.output)
 
