@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smlmbatch.analyse.quality import worst
 from smlmbatch.analyse.results import LIGHTS, Light, QualityCheck
 from smlmbatch.analyse.tables import legible
 from smlmbatch.config import Config
@@ -20,7 +21,7 @@ from smlmbatch.report.field_render import choose_rois, draw_picture, hues_of, lo
 from smlmbatch.report.field_script import SCRIPT, STYLE
 from smlmbatch.report.field_zooms import LETTERS, draw_zooms
 from smlmbatch.report.gallery import csv_text
-from smlmbatch.report.lights import MARKS, light_mark, worst
+from smlmbatch.report.lights import MARKS, light_mark
 from smlmbatch.report.page import Markup, advice, breakable, document, element, join, section, table
 from smlmbatch.report.pictures import View, choose_view, count_locs
 from smlmbatch.report.quality_overview import checks_in_order, words_of

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from smlmbatch.analyse.quality import worst as worst
 from smlmbatch.analyse.results import Light
 from smlmbatch.report.page import Markup, element
 

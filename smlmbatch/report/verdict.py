@@ -315,13 +315,17 @@ def show_largest(comparisons: Sequence[Comparison], *, channel_titles: Mapping[i
 
 
 def _largest(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Some of each pair; where there are too many pairs, those that differ first."""
+    """Some of each pair, those that differ first; of too many pairs, too."""
     pairs = pairs_of(comparisons)
     each = max(1, min(_PER_PAIR, _MOST_ROWS // max(1, len(pairs))))
-    chosen = [c for group in pairs.values() for c in sorted(group, key=_size, reverse=True)[:each] if _size(c) > 0]
+    chosen = [c for group in pairs.values() for c in sorted(group, key=_weight, reverse=True)[:each] if _size(c) > 0]
     if len(pairs) > _MOST_ROWS:
-        chosen.sort(key=lambda c: (c.verdict == DIFFERS, _size(c)), reverse=True)
+        chosen.sort(key=_weight, reverse=True)
     return chosen[: _MOST_ROWS if any(c.verdict != TOO_FEW for c in chosen) else _MOST_UNTESTED]
+
+
+def _weight(c: Comparison) -> tuple[bool, float]:
+    return c.verdict == DIFFERS, _size(c)
 
 
 def _size(c: Comparison) -> float:

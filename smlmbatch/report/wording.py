@@ -142,7 +142,7 @@ def _signed(value: float, decimals: int) -> str:
 
 
 def p_value(p: float) -> str:
-    """A probability with two significant digits.
+    """A probability with two significant digits, three decimals at most.
 
     >>> p_value(0.0314), p_value(0.2), p_value(1e-5), p_value(1.0), p_value(float("nan")) == NONE
     ('0.031', '0.20', '<0.001', '1', True)

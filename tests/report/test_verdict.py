@@ -193,5 +193,10 @@ def test_largest_effects_of_many_pairs_are_those_that_differ(records):
     assert said.index("hit against") < said.index("c29 against")
 
 
+def test_what_differs_comes_before_larger_effects_that_were_not_shown(records):
+    said = plain(show_largest([records.unclear(hedges_g=30.0), records.comparison(hedges_g=2.0)], channel_titles={}))
+    assert said.index("Density") < said.index("Nearest neighbour, mean")
+
+
 def test_without_comparisons_there_is_no_table():
     assert show_largest([], channel_titles={}) is None
