@@ -94,7 +94,15 @@ def test_every_value_gives_a_sentence(name, value, merged):
 
 @pytest.mark.parametrize(
     ("drift_nm", "error_nm", "light"),
-    [(12.0, 2.0, "green"), (25.0, 5.0, "amber"), (19.0, 10.0, "green"), (25.0, 20.0, "grey"), (5.0, 50.0, "grey"), (50.0, 20.0, "red")],
+    [
+        (12.0, 2.0, "green"),
+        (25.0, 5.0, "amber"),
+        (19.0, 10.0, "green"),
+        (25.0, 20.0, "grey"),
+        (5.0, 50.0, "grey"),
+        (40.0, 14.0, "grey"),
+        (50.0, 15.0, "red"),
+    ],
 )
 def test_drift_is_judged_by_its_error(drift_nm, error_nm, light):
     """No offset is called drift that its error allows, and none is ruled out that a large error would hide."""
