@@ -1,5 +1,6 @@
 """Whole-campaign figures: workers, second run, inodes, start of the command line. Each in processes of their own."""
 
+import resource
 import shutil
 import statistics
 import subprocess
@@ -37,12 +38,58 @@ def measure_inodes(folder: Path) -> dict[str, Any]:
     return {"per_field": max(1 + sum(1 for _ in field.iterdir()) for field in fields), "fields": len(fields)}
 
 
+def measure_report(folder: Path, fields: int = 200) -> dict[str, Any]:
+    """`report` of a campaign with all its pages, from nothing: wall and CPU seconds, the index page's size, and how long it takes to open."""
+    smlmbatch("simulate", folder / "many", "--replicates", fields // 2)
+    output = folder / "many-out"
+    smlmbatch("run", folder / "many" / "input", output, "--workers", 2, "--skip", "report")
+    cpu, start = _children_cpu_s(), time.perf_counter()
+    smlmbatch("report", output)
+    seconds, cpu_s = time.perf_counter() - start, _children_cpu_s() - cpu
+    index = output / "report" / "index.html"
+    pages = sorted((output / "report" / "fields").iterdir())
+    return {
+        "fields": fields,
+        "seconds": seconds,
+        "cpu_s": cpu_s,
+        "index_mb": index.stat().st_size / 1e6,
+        "page_mb": statistics.mean(page.stat().st_size for page in pages) / 1e6,
+        "open_s": _opens_in(index, folder) if shutil.which("chromium") else float("nan"),
+    }
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _opens_in(page: Path, folder: Path) -> float:
+    """Seconds of headless Chromium to load and lay out the page, beyond those for an empty one; median of 5."""
+    empty = folder / "empty.html"
+    empty.write_text("<!DOCTYPE html><title>empty</title>")
+    seconds = {path: statistics.median(_chromium(path, folder) for _ in range(5)) for path in (empty, page)}
+    return seconds[page] - seconds[empty]
+
+
+def _chromium(page: Path, folder: Path) -> float:
+    start = time.perf_counter()
+    options = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={folder / 'profile'}",
+        f"--screenshot={folder / 'page.png'}",
+    )
+    subprocess.run(["chromium", *options, "--window-size=1200,4000", page.as_uri()], check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
 def measure_workers(folder: Path, fields: int = 24) -> dict[str, Any]:
-    """The measure stage alone, 2 Dask workers against this process alone: wall seconds of the same work, alternating."""
+    """The measure stage alone, 2 workers against this process alone: wall seconds of the same work, alternating."""
     smlmbatch("simulate", folder / "big", "--replicates", fields // 2, "--cell-um", 40, "--density", 700)
     output = folder / "big-out"
     smlmbatch("plan", folder / "big" / "input", output)
-    smlmbatch("tile", output, "--workers", 2)
+    smlmbatch("quality", output, "--workers", 2)
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for workers in (1, 2, 2, 1):
         for unit in output.rglob("measure-*.zarr.zip"):
