@@ -39,7 +39,7 @@ def measure_inodes(folder: Path) -> dict[str, Any]:
 
 
 def measure_report(folder: Path, fields: int = 200) -> dict[str, Any]:
-    """`report` of a campaign with all its pages, from nothing: wall and CPU seconds, the index page's size, and how long it takes to open."""
+    """`report` of a campaign with all its pages, from nothing: seconds, the index page's size, and how long that takes to open."""
     smlmbatch("simulate", folder / "many", "--replicates", fields // 2)
     output = folder / "many-out"
     smlmbatch("run", folder / "many" / "input", output, "--workers", 2, "--skip", "report")

@@ -10,7 +10,7 @@ Only `run`, `plan` and `submit` write these; array tasks read them.
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Plan:
     given : INPUT as it was given; with a sample sheet from elsewhere it is not the root
     root : folder that the fields' paths are relative to
     ignored : (relative path, reason) of files that are plainly no localisation table
+    without_condition : keys of fields whose cell `condition` in the sheet is empty; known where the sheet was just looked through
     """
 
     output: Path
@@ -42,6 +43,7 @@ class Plan:
     fields: tuple[Field, ...]
     ignored: tuple[tuple[str, str], ...]
     config: Config
+    without_condition: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def store(self) -> Store:
@@ -75,10 +77,11 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
         fields=tuple(sorted(scan.fields, key=lambda field: field.key)),
         ignored=scan.ignored,
         config=config,
+        without_condition=scan.without_condition,
     )
     check_plan(plan.fields, config=config.compare)
     if freeze:
-        _write_plan(plan)
+        freeze_plan(plan)
     return plan
 
 
@@ -112,8 +115,8 @@ def check_settings(output: Path, config: Config, *, update: bool) -> None:
         )
 
 
-def _write_plan(plan: Plan) -> None:
-    """The record first: it is what makes a folder ours."""
+def freeze_plan(plan: Plan) -> None:
+    """Write a plan into OUTPUT, the record first: it is what makes a folder ours."""
     record = run_record(input_path=plan.root) | {"given": str(plan.given), "ignored": [list(pair) for pair in plan.ignored]}
     before = read_record(plan.output)
     dates = {"planned": before.get("planned") or _now(), "finished": before.get("finished", "")}

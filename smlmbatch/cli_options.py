@@ -112,7 +112,7 @@ plan_options = _stack(
     click.option("--unit", type=click.Choice(UNITS[1:]), default=None, help="What x and y are in, where files don't say it."),
     click.option("--frame-base", type=click.IntRange(0, 1), default=None, help="Number of the first frame, where it isn't the format's."),
     click.option("--max-precision-nm", type=float, default=None, help="Drop localisations of a larger one; 0 = none.  [default: 30]"),
-    click.option("--merge-nm", type=float, default=None, help="Merge blinks of following frames this near.  [default: 0, no merging]"),
+    click.option("--merge-nm", type=float, default=None, help="Merge blinks of following frames this near; 0 = none.  [default: 0]"),
     click.option("--merge-dark-frames", type=click.IntRange(0), default=None, help="Frames a blink may be dark.  [default: 0]"),
     click.option("--roi-nm", type=float, default=None, help="Side of a region of interest.  [default: 3000]"),
     click.option("--min-coverage", type=float, default=None, help="Share of a region inside the cell.  [default: 0.9]"),
@@ -152,7 +152,7 @@ def settings_of(options: dict[str, Any], output: Path | None = None) -> Any:
     """Settings: of --preset and over it --config, else those OUTPUT was made with, else the defaults; then the options that were given."""
     from smlmbatch.campaign import CONFIG
     from smlmbatch.config import override
-    from smlmbatch.settings import resolve
+    from smlmbatch.settings import one_merging, resolve
 
     stored = output / CONFIG if output is not None else None
     given = options["preset"] or options["config_path"] is not None
@@ -162,7 +162,7 @@ def settings_of(options: dict[str, Any], output: Path | None = None) -> Any:
     tile = {name: options[name] for name in ("roi_nm", "min_coverage", "min_locs", "outline")}
     prepare = {name: options[name] for name in ("max_precision_nm", "merge_nm", "merge_dark_frames")}
     compare = {name: options[name] for name in ("conditions", "reference", "paired")}
-    return override(base, {"ingest": ingest, "prepare": prepare, "tile": tile, "compare": compare})
+    return override(base, one_merging({"ingest": ingest, "prepare": prepare, "tile": tile, "compare": compare}))
 
 
 def _stored_settings(stored: Path | None, *, update: bool) -> Any:

@@ -16,6 +16,15 @@ def talk(text: str) -> None:
     click.echo(_printable(text), err=True)
 
 
+def tell_conditions_taken(plan: Any, name: str = "") -> None:
+    """Say which conditions stand in for empty cells of the sheet; `name` is the campaign's, of several."""
+    taken = [field.condition for field in plan.fields if field.key in plan.without_condition]
+    if taken:
+        fields = "1 field has" if len(taken) == 1 else f"{len(taken)} fields have"
+        of = f"campaign {name}: " if name else ""
+        talk(f"{of}{fields} no condition in the sheet; their folder's name is taken: {', '.join(sorted(set(taken)))}")
+
+
 def print_json(value: Any) -> None:
     """A result for machines."""
     click.echo(json.dumps(value, indent=1))

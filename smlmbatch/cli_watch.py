@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from smlmbatch.cli_options import folder_type, json_option, output_argument, pass_place, plan_options, settings_of
-from smlmbatch.cli_talk import print_json, say, talk
+from smlmbatch.cli_talk import print_json, say, talk, tell_conditions_taken
 from smlmbatch.errors import EXIT_FAILED_FIELDS, ConfigError, SmlmbatchError
 from smlmbatch.hpc.place import Place
 
@@ -39,6 +39,8 @@ def submit(paths: tuple[Path, ...], profile: Path, dry_run: bool, **options: Any
 
     site = load_site(profile)
     root, plans, wanted = _plans_of(paths, options, freeze=not dry_run)
+    for campaign, plan in plans.items():
+        tell_conditions_taken(plan, "" if campaign == "." else campaign)
     if plans:
         submission = plan_submission(site, loads_of(plans))
         if dry_run:
@@ -196,7 +198,8 @@ def _compare(output: Path, other: Path, effects: Path | None, *, as_json: bool) 
     found = to_json(difference)
     lines = list(difference_text(difference))
     if effects is not None:
-        effect = compare_rois(there.output / "tables" / "rois.parquet", here.output / "tables" / "rois.parquet")
+        old, new = (plan.output / "tables" / "rois.parquet" for plan in (there, here))
+        effect = compare_rois(old, new, min_locs=(there.config.tile.min_locs, here.config.tile.min_locs))
         write_effects(effects, effect)
         found["effects"] = [dataclasses.asdict(row) for row in effect.rows]
         lines[-1:] = [*short_table(effect, most=_MOST_NAMED), f"all of them: {effects}", "", lines[-1]]

@@ -25,7 +25,7 @@ from smlmbatch.cli_options import (
     tasks_option,
     work_options,
 )
-from smlmbatch.cli_talk import print_json, say, talk
+from smlmbatch.cli_talk import print_json, say, talk, tell_conditions_taken
 from smlmbatch.errors import EXIT_FAILED_FIELDS, EXIT_USAGE, ConfigError, Interrupted, SmlmbatchError
 from smlmbatch.hpc.place import Place
 
@@ -157,9 +157,16 @@ def report(place: Place, /, output: Path, tasks: Path | None) -> None:
 
 
 def _plan(input_path: Path, output: Path, options: dict[str, Any]) -> Any:
-    from smlmbatch.campaign import plan_campaign
+    """Look through INPUT and freeze what it holds, unless what was asked for chooses none of it."""
+    from smlmbatch.campaign import freeze_plan, plan_campaign
+    from smlmbatch.selection import choose
 
-    return plan_campaign(input_path, output, sheet=options["sheet"], config=settings_of(options, output), update=options["update"])
+    config = settings_of(options, output)
+    plan = plan_campaign(input_path, output, sheet=options["sheet"], config=config, update=options["update"], freeze=False)
+    choose(plan.fields, selection_of(options))
+    freeze_plan(plan)
+    tell_conditions_taken(plan)
+    return plan
 
 
 def _planned_for(input_path: Path, output: Path, options: dict[str, Any]) -> Any:
@@ -252,11 +259,13 @@ def _tell_end(plan: Any, outcomes: Any, work: Any) -> int:
     wanted = work.stages or ALL_STAGES
     undone = [o for o in outcomes if not o.fresh.issuperset(wanted) or (o.failure is not None and o.failure.stage in wanted)]
     failures = [outcome.failure for outcome in undone if outcome.failure is not None]
-    unfinished = [outcome.field.path for outcome in undone if outcome.failure is None]
-    for path in unfinished[:_MOST_NAMED]:
-        talk(f"not finished: {path}")
+    unfinished = [outcome for outcome in undone if outcome.failure is None]
+    for outcome in unfinished[:_MOST_NAMED]:
+        talk(f"not finished: {outcome.field.path}")
     if unfinished:
-        talk(f"{len(unfinished)} of {len(outcomes)} fields are not finished: run or submit again to go on")
+        left_out = [stage for stage in ALL_STAGES if stage not in wanted and any(stage not in o.fresh for o in unfinished)]
+        mend = f"they wait for {', '.join(left_out)}, which was left out" if left_out else "run or submit again to go on"
+        talk(f"{len(unfinished)} of {len(outcomes)} fields are not finished: {mend}")
     if failures:
         talk(f"{len(failures)} of {len(outcomes)} fields failed: {plan.output / 'failed.csv'} says why and how to mend it")
         unread = [failure for failure in failures if failure.stage == "ingest" and failure.kind == "input"]

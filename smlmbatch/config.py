@@ -131,8 +131,8 @@ class QualityConfig:
     crowding_red: float = 0.3
     illumination_amber: float = 0.6  # median photons, darkest over brightest part of the field
     illumination_red: float = 0.35
-    cut_amber: float = 0.1  # share of the outline that runs along the field's edge
-    cut_red: float = 0.4
+    cut_amber: float = 0.4  # share of the outline along the field's edge; confluent cells have a third: only numbers per cell suffer
+    cut_red: float = 0.8
     rois_amber: int = 5  # kept regions
     rois_red: int = 1
 
@@ -158,6 +158,7 @@ class CompareConfig:
     seed: int = 0  # of these draws
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "paired", self.paired.strip())  # a blank pairs nothing
         _require(bool(self.conditions.strip(", ")), "compare.conditions", self.conditions, "names of columns with commas between")
         _require(self.periphery_nm >= 0, "compare.periphery_nm", self.periphery_nm, "a length in nm, or 0")
         _require(0 < self.alpha < 0.5, "compare.alpha", self.alpha, "a rate between 0 and 0.5")

@@ -13,6 +13,7 @@ and every setting, its results the tables, the report and the store with its uni
 import base64
 import dataclasses
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -199,7 +200,14 @@ def _one_or_all(values: Sequence[Any]) -> Any:
 
 def _command(record: Mapping[str, Any]) -> str:
     """Its verb and options; paths of this machine by their last part."""
-    return " ".join(["smlmbatch", *(legible(PurePosixPath(word).name or word) for word in record["command"][1:])])
+    return " ".join(["smlmbatch", *(shlex.quote(legible(_said(word))) for word in record["command"][1:])])
+
+
+def _said(word: str) -> str:
+    """A word of a command line; of an absolute path, or one that goes up, only its name."""
+    option, sign, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    is_path = value.startswith(("/", "~", "../", "./"))
+    return option + sign + (PurePosixPath(value).name if is_path else value)
 
 
 def _image(image: Mapping[str, str]) -> Entity:

@@ -32,8 +32,8 @@ from smlmbatch.work import Campaign, FieldResult
 
 ALL_STAGES = tuple(stage.name for stage in FIELD_STAGES)
 REPORT = "report"  # the campaign's end, tables included, as --only and --skip call it
-_TABLES_VERSION = 3
-_REPORT_VERSION = 4
+_TABLES_VERSION = 4
+_REPORT_VERSION = 5
 _CIRCUMSTANCES = {"attempt": "", "tries": 0, "submission": "", "memory_mib": 0, "lost": False}  # of a failure, not its substance
 Talk = Callable[[str], None]
 _MOST_NAMED = 20
@@ -167,7 +167,7 @@ def _tell_progress(tasks: Sequence[FieldTask], todo: Sequence[FieldTask], standi
     for task in tasks:
         failure = standing[task.field.key].failure
         if failure is not None and task.field.key not in busy:
-            talk(f"skipped  {failure.field}: {failure.stage} failed: {failure.path!r}: {failure.finding}")
+            talk(f"skipped  {failure.field}: {failure.stage} failed: {failure.path!r}: {failure.finding}. To mend it: {failure.mend}")
 
 
 def _tell_waiting(outcomes: Sequence[FieldOutcome], options: RunOptions, talk: Talk) -> None:
@@ -350,4 +350,6 @@ def _write_failed(path: Path, failures: Sequence[Failure]) -> None:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_FAILED_COLUMNS)
     writer.writerows([getattr(failure, name) for name in _FAILED_COLUMNS] for failure in failures)
-    write_whole(path, out.getvalue().encode("utf-8", "surrogateescape"))
+    content = out.getvalue().encode("utf-8", "surrogateescape")
+    if not path.is_file() or path.read_bytes() != content:
+        write_whole(path, content)

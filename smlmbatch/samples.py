@@ -12,7 +12,7 @@ import io
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -141,6 +141,16 @@ def _check_sheet_row(sheet: Path, number: int, row: dict[str, Any], seen: set[st
     if file in seen:
         raise InputError(sheet, f"line {number} names {file} again", "each file once", "delete one of the rows")
     seen.add(file)
+
+
+def lacks_condition(row: Mapping[str, str]) -> bool:
+    """Whether a sheet that has conditions says none for this row's field, or any of its channels: its folder's name is then taken.
+
+    >>> lacks_condition({"condition": ""}), lacks_condition({"condition": "", "condition_0": "EGFR"}), lacks_condition({})
+    (True, False, False)
+    """
+    said = {name: text for name, text in row.items() if name == "condition" or _CONDITION_OF_CHANNEL.fullmatch(name)}
+    return "condition" in said and not any(said.values())
 
 
 def field_of_row(row: dict[str, str], *, path: str, format_name: str) -> Field:

@@ -61,7 +61,7 @@ def _named(fields: Sequence[Field], patterns: Sequence[str]) -> list[Field]:
         return list(fields)
     found: set[str] = set()
     for pattern in patterns:
-        hits = {field.key for field in fields if _fits(field, pattern)}
+        hits = _hits(fields, pattern)
         if not hits:
             some = ", ".join(field.path for field in fields[:_MOST_NAMED])
             raise ConfigError(
@@ -71,10 +71,11 @@ def _named(fields: Sequence[Field], patterns: Sequence[str]) -> list[Field]:
     return [field for field in fields if field.key in found]
 
 
-def _fits(field: Field, pattern: str) -> bool:
-    """Word for word first: names may hold brackets."""
-    names = (field.key, field.path, field.name)
-    return pattern in names or any(fnmatchcase(name, pattern) for name in names)
+def _hits(fields: Sequence[Field], pattern: str) -> set[str]:
+    """Word for word; as a glob only if nothing is called so: names may hold brackets."""
+    names = {field.key: (field.key, field.path, field.name) for field in fields}
+    exact = {key for key, known in names.items() if pattern in known}
+    return exact or {key for key, known in names.items() if any(fnmatchcase(name, pattern) for name in known)}
 
 
 # ---- columns

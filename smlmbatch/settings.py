@@ -18,6 +18,7 @@ from smlmbatch.errors import ConfigError
 _SUFFIX = ".toml"
 _LINE = re.compile(r"(?P<key>\w+) = (?P<value>\"[^\"]*\"|\S+)(?:\s+#\s*(?P<why>.*))?")
 _DEFAULT = re.compile(r"    (?P<key>\w+): \w+ = .*?\s{2}#\s*(?P<why>.*)")
+_MERGING = ("merge_nm", "merge_nena")
 _WIDTH = 44  # comments begin in this column where the value leaves room
 
 
@@ -54,12 +55,25 @@ def resolve(*, preset: str = "", file: Path | None = None) -> Config:
         no such preset, or a file with a mistake
     """
     tables: dict[str, Any] = tomllib.loads(preset_text(preset)) if preset else {}
-    stated = read_tables(file) if file is not None else {}
+    stated = one_merging(read_tables(file)) if file is not None else {}
     for section, table in stated.items():
         below = tables.get(section, {})
         tables[section] = below | table if isinstance(table, dict) else table
     source = " over ".join(part for part in (str(file or ""), f"preset {preset}" if preset else "") if part)
     return config_from_dict(tables, source=source or "configuration")
+
+
+def one_merging(stated: dict[str, Any]) -> dict[str, Any]:
+    """Tables with the other distance of merging at 0 where only one is stated: they exclude each other, and what lies below has its own.
+
+    >>> one_merging({"prepare": {"merge_nm": 40.0}})
+    {'prepare': {'merge_nm': 40.0, 'merge_nena': 0.0}}
+    """
+    prepare = stated.get("prepare")
+    if not isinstance(prepare, dict):
+        return stated
+    unsaid = [name for name in _MERGING if prepare.get(name) is None]
+    return stated if len(unsaid) != 1 else stated | {"prepare": prepare | {unsaid[0]: 0.0}}
 
 
 def documented(config: Config, *, preset: str = "") -> str:

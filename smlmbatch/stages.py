@@ -73,7 +73,7 @@ FIELD_STAGES: tuple[Stage, ...] = (
         },
     ),
     # measures only; `[quality]` judges, without a unit
-    Stage("quality", "smlmbatch.quality.stage", 1, (), ("ingest", "tile"), lambda field, inputs: {}),
+    Stage("quality", "smlmbatch.quality.stage", 2, (), ("ingest", "tile"), lambda field, inputs: {}),
     # the key seeds the thinning of dense regions
     Stage("measure", "smlmbatch.measure.stage", 1, ("measure",), ("ingest", "tile"), lambda field, inputs: {"field": field.key}),
 )

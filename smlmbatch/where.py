@@ -4,7 +4,8 @@ Read by Python's own parser and judged by the few kinds of node listed here; any
 is refused before a row is looked at, so nothing that a user or a script writes there is ever executed.
 
 A column is text. Compared with a number it is read as one: an empty cell satisfies nothing but `!=`, and other text is an
-error that names the field. `in` takes a list of values, or looks for a piece of text.
+error that names the field. Two columns are equal as texts, and more or less than each other as numbers. `in` takes a list of
+values, or looks for a text in a column; `column in ('1')`, a list without its comma, would be a search in the text and is refused.
 """
 
 import ast
@@ -88,21 +89,35 @@ def _check_condition(node: ast.expr, columns: frozenset[str], text: str) -> None
         case ast.UnaryOp(op=ast.Not(), operand=part):
             _check_condition(part, columns, text)
         case ast.Compare(left=left, ops=orders, comparators=rest):
-            _check_value(left, columns, text)
-            for order, value in zip(orders, rest, strict=True):
-                _check_comparison(order, value, columns, text)
+            for one, order, value in zip([left, *rest], orders, rest, strict=False):
+                _check_value(one, columns, text)
+                _check_comparison(one, order, value, columns, text)
         case _:
             _refuse(node, text)
 
 
-def _check_comparison(order: ast.cmpop, value: ast.expr, columns: frozenset[str], text: str) -> None:
+def _check_comparison(left: ast.expr, order: ast.cmpop, value: ast.expr, columns: frozenset[str], text: str) -> None:
     if not isinstance(order, (*_ORDERS, ast.In, ast.NotIn)):
         _refuse(value, text)
     if isinstance(order, (ast.In, ast.NotIn)) and isinstance(value, ast.Tuple | ast.List | ast.Set):
         for item in value.elts:
             _check_value(item, columns, text)
-    else:
-        _check_value(value, columns, text)
+        return
+    _check_value(value, columns, text)
+    if isinstance(order, (ast.In, ast.NotIn)):
+        _check_search(left, value, text)
+
+
+def _check_search(left: ast.expr, value: ast.expr, text: str) -> None:
+    """Only a text in a column: the cell of a column on the left may be empty, and every text holds that."""
+    match left, value:
+        case ast.Constant(value=str()), ast.Name():
+            return
+        case ast.Name(), ast.Constant():
+            wanted = f"write ({ast.unparse(value)},) for a list"
+        case _:
+            wanted = "wanted a list of values on the right, or 'text' in column"
+    raise ConfigError(f"--where {text!r}: {ast.unparse(left)} in {ast.unparse(value)} is no list: {wanted}")
 
 
 def _check_value(node: ast.expr, columns: frozenset[str], text: str) -> None:
@@ -144,7 +159,10 @@ def _judge(node: ast.expr, row: Mapping[str, Value], where: str) -> bool:
 def _compare(one: ast.expr, order: ast.cmpop, other: ast.expr, row: Mapping[str, Value], where: str) -> bool:
     left = _value(one, row)
     if not isinstance(order, ast.In | ast.NotIn):
-        return _ordered(left, order, _value(other, row), where)
+        right = _value(other, row)
+        if isinstance(one, ast.Name) and isinstance(other, ast.Name) and not isinstance(order, ast.Eq | ast.NotEq):
+            return "" not in (left, right) and _ORDERS[type(order)](_number(left, where), _number(right, where))
+        return _ordered(left, order, right, where)
     if isinstance(other, ast.Tuple | ast.List | ast.Set):
         found = any(_ordered(left, ast.Eq(), _value(item, row), where) for item in other.elts)
     else:
@@ -164,7 +182,7 @@ def _number(value: Value, where: str) -> float:
     try:
         return float(value)
     except (ValueError, OverflowError):
-        raise ConfigError(f"{where} has {value!r}, which is no number, where it is compared with one") from None
+        raise ConfigError(f"{where} has {value!r}, which is no number, where one is compared") from None
 
 
 def _value(node: ast.expr, row: Mapping[str, Value]) -> Value:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 
 import pyarrow.csv
 import pyarrow.parquet
@@ -113,8 +114,8 @@ def test_simulate_is_done_once(tmp_path):
 
 def test_readme_commands_parse():
     """Every `smlmbatch …` line of the README is one that the command line understands."""
-    lines = [line.strip().partition("#")[0].split("   ")[0] for line in (ROOT / "README.md").read_text().splitlines()]
-    commands = [line.split()[1:] for line in lines if line.startswith("smlmbatch ")]
+    lines = [line.strip().split("   (")[0] for line in (ROOT / "README.md").read_text().splitlines()]
+    commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("smlmbatch ")]
     assert len(commands) >= 5
     for command in commands:
         verb = cli.commands[command[0]]

@@ -1,5 +1,6 @@
 """Choosing what a run does: fields, stages, again, only the report, until the first error. End to end, as a user runs it."""
 
+import csv
 import shutil
 import time
 
@@ -75,6 +76,27 @@ def test_a_selection_is_made_after_the_cut(small_campaign, tmp_path):
     assert fresh(output) == {field.path: {"ingest"} if field in fields[1:3] else set() for field in fields}
     call("tile", output, "--field", fields[0].key)
     assert fresh(output)[fields[0].path] >= {"ingest", "tile"}
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+@pytest.mark.parametrize("asked", [("--where", "condition in ('control')"), ("--where", "condition > 5"), ("--field", "nobody")])
+def test_a_selection_that_makes_no_sense_is_refused_before_anything_is_written(small_campaign, tmp_path, verb, asked):
+    call(verb, small_campaign, tmp_path / "out", *asked, expect=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_conditions_taken_from_folders_are_told(small_copy, tmp_path):
+    sheet = small_copy / "samples.csv"
+    assert "no condition" not in call("plan", small_copy, tmp_path / "out")[1]
+    with sheet.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[0]["condition"] = rows[1]["condition"] = ""
+    with sheet.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    told = call("plan", small_copy, tmp_path / "out")[1]
+    assert "2 fields have no condition in the sheet; their folder's name is taken: control\n" in told
 
 
 def test_failures_of_fields_left_out_do_not_count(small_copy, tmp_path):

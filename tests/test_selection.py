@@ -55,6 +55,12 @@ def test_fields_by_condition(where, paths):
     assert chosen(where=where) == paths
 
 
+def test_a_name_with_brackets_is_no_glob():
+    fields = tuple(Field(path=path, name=path, condition="c", replicate="1") for path in ("cell[1].csv", "cell1.csv", "cell2.csv"))
+    assert choose(fields, Selection(fields=("cell[1].csv",))) == {fields[0].key}
+    assert choose(fields[1:], Selection(fields=("cell[1].csv",))) == {fields[1].key}  # nothing is called so
+
+
 def test_both_must_hold():
     assert chosen(where="condition == 'egf'", fields=("*a.csv",)) == ["egf/a.csv"]
 

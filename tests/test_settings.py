@@ -10,6 +10,7 @@ from smlmbatch.config import Config, load_config
 from smlmbatch.errors import ConfigError
 from smlmbatch.settings import documented, preset_names, preset_text, preset_title, resolve
 from tests.conftest import ROOT, smlmbatch
+from tests.in_process import call
 
 PRESETS = preset_names()
 
@@ -60,6 +61,40 @@ def test_a_file_wins_over_a_preset_and_a_preset_over_defaults(tmp_path):
     assert config.measure.dbscan_eps_nm == resolve(preset="origami").measure.dbscan_eps_nm != Config().measure.dbscan_eps_nm
     assert config.tile.density_bin_nm == Config().tile.density_bin_nm
     assert resolve(file=file).tile.outline == "found"
+
+
+def merging(config):
+    return config.prepare.merge_nm, config.prepare.merge_nena
+
+
+@pytest.mark.parametrize(
+    ("stated", "wanted"),
+    [
+        ("merge_nm = 0", (0.0, 0.0)),
+        ("merge_nm = 40", (40.0, 0.0)),
+        ("merge_nena = 3.0", (0.0, 3.0)),
+        ("merge_nm = 0\nmerge_nena = 2.0", (0.0, 2.0)),
+        ("min_photons = 5.0", (0.0, 1.0)),  # the preset's
+    ],
+)
+def test_one_way_of_merging_takes_the_place_of_the_other(stated, wanted, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(f"[prepare]\n{stated}\n")
+    assert merging(resolve(preset="receptors")) == (0.0, 1.0)
+    assert merging(resolve(preset="receptors", file=file)) == wanted
+
+
+@pytest.mark.parametrize("nm", [0.0, 40.0])
+def test_the_option_merge_nm_takes_the_place_of_a_preset_s_merging(nm, tmp_path):
+    shown, _ = call("config", "--preset", "receptors", "--merge-nm", str(nm))
+    (tmp_path / "shown.toml").write_text(shown)
+    assert merging(load_config(tmp_path / "shown.toml")) == (nm, 0.0)
+
+
+def test_the_option_merge_nm_over_a_campaign_s_settings(small_campaign, tmp_path):
+    call("plan", small_campaign, tmp_path / "out", "--preset", "receptors")
+    call("plan", small_campaign, tmp_path / "out", "--merge-nm", "40", "--update")
+    assert merging(load_config(tmp_path / "out" / "config.toml")) == (40.0, 0.0)
 
 
 def test_mistakes_are_named(tmp_path):

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from smlmbatch.errors import ConfigError
 from smlmbatch.where import read_where
 
-ROW = {"condition": "EGF", "batch": "2", "dose": "12.5", "empty": "", "path": "egf/cell1.csv", "pixel_size_nm": 117.0, "frame_base": -1}
+ROW = {
+    "condition": "EGF",
+    "batch": "2",
+    "dose": "12.5",
+    "least": "9",
+    "empty": "",
+    "path": "egf/cell1.csv",
+    "pixel_size_nm": 117.0,
+    "frame_base": -1,
+}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +43,14 @@ ROW = {"condition": "EGF", "batch": "2", "dose": "12.5", "empty": "", "path": "e
         ("empty < 5 or empty >= 5 or empty == 5", False),
         ("empty != 5", True),
         ("condition == batch", False),
+        ("empty in (1, 2)", False),
+        ("empty not in (1, 2)", True),
+        ("'x' in empty", False),
+        ("not empty > 5", True),
+        ("least < dose", True),  # as texts it would not
+        ("dose <= least", False),
+        ("batch < dose < pixel_size_nm", True),
+        ("empty < dose or dose > empty", False),
     ],
 )
 def test_conditions(text, holds):
@@ -43,6 +60,13 @@ def test_conditions(text, holds):
 @pytest.mark.parametrize(
     ("text", "word"),
     [
+        ("batch in ('1')", "write ('1',) for a list"),
+        ("dose not in '510'", "write ('510',) for a list"),
+        ("batch in (1)", "write (1,) for a list"),
+        ("batch in path", "'text' in column"),
+        ("'a' in 'abc'", "'text' in column"),
+        ("5 in path", "'text' in column"),
+        ("batch in ('1',) == batch", "has no place there"),
         ("treatment == 'EGF'", "no column 'treatment'; known are batch, condition, dose"),
         ("condition == EGF", "Texts stand in quotes"),
         ("condition", "has no place there"),
@@ -80,6 +104,8 @@ def test_anything_else_is_refused(text, word):
 def test_text_compared_with_a_number_names_the_field():
     with pytest.raises(ConfigError, match=r"cell1\.csv has 'EGF', which is no number"):
         read_where("condition > 5", list(ROW)).holds(ROW, "cell1.csv")
+    with pytest.raises(ConfigError, match=r"cell1\.csv has 'EGF', which is no number"):
+        read_where("batch < condition", list(ROW)).holds(ROW, "cell1.csv")
 
 
 ALLOWED = (
@@ -106,7 +132,11 @@ def test_nothing_but_comparisons_gets_through(text):
 WORDS = st.text(alphabet="ab'\"\\ ", max_size=3)
 COLUMNS = st.sampled_from(["a", "b"])
 VALUES = COLUMNS | WORDS.map(repr)
-COMPARISONS = st.builds("{} {} {}".format, VALUES, st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "in", "not in"]), VALUES)
+COMPARISONS = (
+    st.builds("{} {} {}".format, VALUES, st.sampled_from(["==", "!="]), VALUES)
+    | st.builds("{} {} {}".format, VALUES, st.sampled_from(["<", "<=", ">", ">="]), WORDS.map(repr))  # two columns are no texts there
+    | st.builds("{} {} {}".format, WORDS.map(repr), st.sampled_from(["in", "not in"]), COLUMNS)
+)
 LISTED = st.builds("{} {} {}".format, VALUES, st.sampled_from(["in", "not in"]), st.lists(WORDS, max_size=3).map(repr))
 CONDITIONS = st.recursive(
     COMPARISONS | LISTED,

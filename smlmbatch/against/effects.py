@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from smlmbatch.analyse.columns import ROI_COLUMNS
+from smlmbatch.analyse.compare import described
 from smlmbatch.errors import ConfigError
 from smlmbatch.store.units import write_whole
 
-_NEEDED = ("key", "condition", "replicate", "channel", "kept", "x_nm", "y_nm", "side_nm")
+_NEEDED = ("key", "condition", "replicate", "channel", "kept", "n_locs", "x_nm", "y_nm", "side_nm")
 _PLACE_NM = 1.0  # grids of the same field are equal to the bit or differ by more than this
 Table = Mapping[str, Any]  # column → numpy array
 
@@ -62,15 +63,20 @@ class Effects:
     only_new: tuple[str, ...]
 
 
-def compare_rois(old: Path, new: Path) -> Effects:
+def compare_rois(old: Path, new: Path, *, min_locs: tuple[int, int]) -> Effects:
     """Hold two `rois.parquet` against each other.
+
+    Parameters
+    ----------
+    min_locs : `tile.min_locs` of the old campaign and of the new: fewest locs of the channel for descriptors of the pattern, as in
+        the reports' means
 
     Raises
     ------
     ConfigError
         one of them is not there, or is no such table
     """
-    before, after = _read(old), _read(new)
+    before, after = (_read(path, least) for path, least in zip((old, new), min_locs, strict=True))
     described = [_descriptors(table) for table in (before, after)]
     shared = [name for name in described[1] if name in described[0]]
     groups = sorted(_groups(before) | _groups(after))
@@ -94,8 +100,8 @@ def write_effects(path: Path, effects: Effects) -> None:
 # ---- tables
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Kept ROIs, column by column; numbers as float64 with NaN for null."""
+def _read(path: Path, min_locs: int) -> dict[str, Any]:
+    """Kept ROIs, column by column, as the report takes their means; numbers as float64 with NaN for null."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -109,7 +115,7 @@ def _read(path: Path) -> dict[str, Any]:
     missing = [name for name in _NEEDED if name not in table.column_names]
     if missing:
         raise ConfigError(f"{path}: no column {', '.join(missing)}; wanted the rois.parquet of a campaign")
-    table = table.filter(table.column("kept"))
+    table = described(table, min_locs=min_locs)
     columns: dict[str, Any] = {}
     for name in table.column_names:
         column = table.column(name)

@@ -50,7 +50,10 @@ def why(there: Unit, here: Unit, stages_there: Mapping[str, str], stages_here: M
             found += _PARTS[part](old or {}, new or {})
         else:
             found.append(Reason("other", f"{part}: {_shown(old)} → {_shown(new)}"))
-    return tuple(_named(reason, there, here) for reason in found)
+    return tuple(_named(reason, there, here) for reason in found) or (_SAME_PARTS,)
+
+
+_SAME_PARTS = Reason("unknown", "made of the same parts under another fingerprint")
 
 
 def _named(reason: Reason, there: Unit, here: Unit) -> Reason:

@@ -128,12 +128,17 @@ COMPARISON_COLUMNS: Final[Mapping[str, Column]] = {
     "p": Column("double", "1", "Two-sided p of Welch's t test on replicates' means (paired t where paired), which the verdict rests on."),
     "p_family": Column("double", "1", "`p` x `n_family`, at most 1 (Bonferroni)."),
     "p_rank": Column("double", "1", "Two-sided p of Mann-Whitney's test on replicates' means (Wilcoxon's signed rank where paired)."),
-    "p_rank_family": Column("double", "1", "`p_rank` x `n_family`, at most 1."),
+    "p_rank_family": Column("double", "1", "`p_rank` x the number of rank tests that were possible in the family, at most 1."),
     "p_rank_smallest": Column("double", "1", "Smallest `p_rank` that so many replicates can give."),
     "p_roi": Column("double", "1", "Two-sided p of Mann-Whitney's test on ROIs as if independent: pseudo-replicated, never the verdict."),
-    "p_roi_family": Column("double", "1", "`p_roi` x `n_family`, at most 1."),
-    "n_family": Column("int64", "", "Tests in the family that were possible: descriptors x pairs of conditions of a channel."),
-    "verdict": Column("string", "", "`differs` (`p_family` < `compare.alpha`), `no difference shown`, `too few replicates` (below 2)."),
+    "p_roi_family": Column("double", "1", "`p_roi` x the number of tests on ROIs that were possible in the family, at most 1."),
+    "n_family": Column("int64", "", "Tests on replicates' means that were possible in the family: descriptors x pairs of a channel."),
+    "verdict": Column(
+        "string",
+        "",
+        "`differs` (`p_family` < `compare.alpha`), `no difference shown`, `too few replicates` (below 2), `not testable` (replicates, or "
+        "where paired their differences, don't vary).",
+    ),
 }
 
 _NUMPY_TO_ARROW = {"f4": "float", "f8": "double", "i4": "int32", "i8": "int64", "u1": "uint8"}

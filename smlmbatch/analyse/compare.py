@@ -5,7 +5,7 @@ spread are taken over its replicates' means (Lord et al., J Cell Biol 219, e2020
 taken over all its kept ROIs in which the descriptor is defined. ROIs are kept by the locs of all channels together, so
 one may hold next to nothing of a channel; nearest neighbours or clusters of three locs are chance, and such ROIs enter
 only what counts (`COUNTED`), where leaving them out would bias the mean upward. Replicates of one label within a condition are one
-replicate, whichever field or batch they come from. Nothing here tests a hypothesis.
+replicate, whichever field or batch they come from (`grouping` keeps those of different samples apart). Nothing here tests a hypothesis.
 """
 
 import re

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from smlmbatch.analyse.compare import ReplicateMean, natural_key, replicate_means
 from smlmbatch.analyse.effects import constant
-from smlmbatch.analyse.grouping import condition_columns, group_rois
-from smlmbatch.analyse.statistics import COMPARED, condition_pairs
+from smlmbatch.analyse.grouping import ColumnName, group_rois, labels_of, resolved_columns
+from smlmbatch.analyse.statistics import COMPARED, condition_pairs, too_many
 from smlmbatch.config import CompareConfig
 
 if TYPE_CHECKING:
@@ -91,12 +91,14 @@ def batch_warnings(rois: "pa.Table", fields: "pa.Table", *, config: CompareConfi
     ----------
     rois, fields : as `tables.read_tables` gives them
     """
-    if "batch" in condition_columns(config):
+    if ColumnName("batch") in resolved_columns(labels_of(fields), config=config):
         return []
     grouped = group_rois(rois, fields, config=replace(config, paired="batch"))
     means = [mean for mean in replicate_means(grouped, min_locs=min_locs, descriptors=COMPARED) if mean.block]
     found = []
     for channel, batches in _blocks(means).items():
+        if too_many(batches, reference=config.reference):  # nothing is compared
+            continue
         own = [mean for mean in means if mean.channel == channel]
         found += _confounded(channel, batches, reference=config.reference)
         found += _larger(channel, own, alpha=config.alpha)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from smlmbatch.analyse.results import LIGHTS, Light, QualityCheck
-from smlmbatch.config import Config
+from smlmbatch.config import Config, PrepareConfig
 from smlmbatch.store.arrays import UnitReader
 from smlmbatch.work import FieldResult
 
@@ -41,9 +41,10 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "nena_over_precision": Rule(
             "1",
             "either",
-            "NeNA finds a precision of {nena_nm:.1f} nm from molecules seen in following frames; {precision_median_nm:.1f} nm are stated.",
-            "NeNA finds a precision of {nena_nm:.1f} nm from molecules seen in following frames, but the file states "
-            "{precision_median_nm:.1f} nm (median). {nena_advice}",
+            "NeNA finds a precision of {nena_nm:.1f} nm from molecules seen in following frames{before_merging}; {stated_nm:.1f} nm are "
+            "stated.",
+            "NeNA finds a precision of {nena_nm:.1f} nm from molecules seen in following frames{before_merging}, but the file states "
+            "{stated_nm:.1f} nm (median). {nena_advice}",
         ),
         "drift_nm": Rule(
             "nm",
@@ -76,7 +77,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "blinks": Rule(
             "1",
             "above",
-            "{share:.1f} % of the locs go on in the next frame: few molecules count several times.",
+            "{share:.1f} % of the locs go on in the next frame: already linked, or short blinks. Later blinks of the same molecule are "
+            "not seen by this check.",
             "{share:.0f} % of the locs go on in the next frame{though_merged}: molecules count several times, so counts are too high and "
             "each molecule looks like a small cluster. {blinks_advice}",
         ),
@@ -97,17 +99,16 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "cut": Rule(
             "1",
             "above",
-            "{share:.0f} % of the outline runs along the field's edge.",
-            "{share:.0f} % of the outline runs along the field's edge: cells are cut. Numbers per region hold; numbers and areas per cell "
-            "don't.",
+            "{share:.0f} % of the outline runs along the field's edge, which matters for numbers per cell only.",
+            "{share:.0f} % of the outline runs along the field's edge: cells are cut. Numbers per region hold; only numbers and areas per "
+            "cell don't.",
             whole_field=True,
         ),
         "rois": Rule(
             "",
             "below",
             "{rois:.0f} regions are kept.",
-            "{kept} See in the field's picture why regions were dropped: the outline, too few locs, or regions too large for these "
-            "cells (tile.roi_nm).",
+            "{kept} {rois_advice}",
             whole_field=True,
         ),
     }
@@ -154,12 +155,14 @@ def _check(result: FieldResult, name: str, channel: int | None, numbers: Numbers
     limits, value = config.quality, numbers.get(name, math.nan)
     amber, red = float(getattr(limits, f"{name}_amber")), float(getattr(limits, f"{name}_red"))
     light, text = _light(name, value, amber, red), ""
+    if light == "green" and name == "rois" and attrs.get("no_field"):
+        light = "amber"
     if light == "grey":
         text = f"Not judged: {_reason(attrs, name, channel)}."
     elif name == "drift_nm" and value < _DRIFT_ERRORS * numbers["drift_error_nm"]:
         light, text = _unsure_drift(numbers, amber)
     if not text:
-        text = _say(name, numbers, light, merged=bool(attrs["merged"]))
+        text = _say(name, numbers, light, attrs, config.prepare)
     field = result.field
     return QualityCheck(
         key=field.key,
@@ -199,18 +202,52 @@ def _unsure_drift(numbers: Numbers, amber: float) -> tuple[Light, str]:
     return "grey", f"Not judged: {found} between the halves of the recording is too uncertain; there is too little fine structure to go by."
 
 
-def _say(name: str, numbers: Numbers, light: Light, *, merged: bool) -> str:
+def _say(name: str, numbers: Numbers, light: Light, attrs: Mapping[str, Any], settings: PrepareConfig) -> str:
     rule, value = RULES[name], numbers[name]
-    kept = {0: "No region is kept: nothing of the field enters the results.", 1: "1 region is kept: too few to stand for the field."}
-    words = {
-        "share": 100 * value,
-        "kept": kept.get(round(value), f"{value:.0f} regions are kept: few to stand for the field."),
-        "nena_advice": _NENA_HIGH if value > 1 else _NENA_LOW,
-        "though_merged": " although blinks were merged" if merged else "",
-        "blinks_advice": _BLINKS_MERGED if merged else _BLINKS_RAW,
-    }
+    words: dict[str, Any] = {"share": 100 * value}
+    if name == "nena_over_precision":
+        words |= {
+            "before_merging": " before merging" if attrs["merged"] else "",
+            "stated_nm": numbers.get("precision_unmerged_nm", numbers["precision_median_nm"]),
+            "nena_advice": _NENA_HIGH if value > 1 else _NENA_LOW,
+        }
+    elif name == "blinks":
+        words |= _blinks_words(numbers["nena_nm"], settings, merged=bool(attrs["merged"]))
+    elif name == "rois":
+        words |= _rois_words(round(value), str(attrs.get("no_field", "")))
     return (rule.good_text if light == "green" else rule.bad_text).format(**{**numbers, **words})
 
+
+def _blinks_words(nena_nm: float, settings: PrepareConfig, *, merged: bool) -> dict[str, str]:
+    """What to do about blinks that go on; after merging, whether its distance can have linked them.
+
+    Two sightings of a molecule lie within k x NeNA with the probability 1 - exp(-k^2 / 4): the first term of NeNA's own model.
+    """
+    wide = f"prepare.merge_nena = 4 in the settings{f', or --merge-nm {4 * nena_nm:.0f}' if nena_nm > 0 else ''}"
+    if not merged:
+        return {"though_merged": "", "blinks_advice": f"Merge them ({wide}) before densities or cluster sizes are compared."}
+    reach = settings.merge_nm / nena_nm if settings.merge_nm and nena_nm > 0 else settings.merge_nena
+    if not 0 < reach < _WIDE_NENA:
+        advice = "Widen the distance (prepare.merge_nena in the settings, or --merge-nm)."
+        return {"though_merged": " although blinks were merged", "blinks_advice": advice}
+    share = -100 * math.expm1(-(reach**2) / 4)
+    advice = (
+        f"Only {share:.0f} % of two sightings of a molecule lie so near: widen the distance ({wide}) where molecules are farther apart."
+    )
+    return {"though_merged": f" although blinks were merged over {reach:.2g} x NeNA", "blinks_advice": advice}
+
+
+def _rois_words(n: int, no_field: str) -> dict[str, str]:
+    kept = {0: "No region is kept: nothing of the field enters the results.", 1: "1 region is kept: too few to stand for the field."}
+    few = f"{n} regions are kept" + (", but they mean nothing." if no_field else ": few to stand for the field.")
+    return {"kept": kept.get(n, few), "rois_advice": f"The file is {no_field}." if no_field else _ROIS_DROPPED}
+
+
+_WIDE_NENA: Final = 3.0  # times NeNA lie 90 % of the sightings of a molecule in two frames
+_ROIS_DROPPED: Final = (
+    "See in the field's picture why regions were dropped: the outline found (--outline field takes the whole field), too little of a "
+    "region inside it (--min-coverage), too few locs (--min-locs), or regions too large for these cells (--roi-nm)."
+)
 
 _NENA_HIGH: Final = (
     "Distances are less certain than stated: drift or vibration within frames, moving molecules, or camera settings (gain, offset, "
@@ -220,8 +257,6 @@ _NENA_LOW: Final = (
     "The stated one is too pessimistic, or not what it seems: a variance, a full width, another unit, or photons too low by a wrong "
     "camera gain. A filter by precision drops good locs."
 )
-_BLINKS_RAW: Final = "Merge them (prepare.merge_nena = 4) before densities or cluster sizes are compared."
-_BLINKS_MERGED: Final = "Widen the distance (prepare.merge_nena) or allow dark frames (prepare.merge_dark_frames)."
 
 
 def _reason(attrs: Mapping[str, Any], name: str, channel: int | None) -> str:

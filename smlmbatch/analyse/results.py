@@ -54,11 +54,13 @@ class Comparison:
     p : of the test on replicate means that the verdict rests on (Welch's t; paired t), not corrected
     p_family : the same, Bonferroni over the family
     p_rank : two-sided Mann-Whitney on replicate means (Wilcoxon's signed rank where paired), not corrected
-    p_rank_family : the same, Bonferroni over the family
+    p_rank_family : the same, Bonferroni over the rank tests of the family that were possible
     p_rank_smallest : smallest p that this rank test can give with so many replicates
-    p_roi, p_roi_family : two-sided Mann-Whitney on ROIs, as if each were independent: pseudo-replicated, never the verdict
-    n_family : tests in the family
-    verdict : "differs" (p_family < alpha), "too few replicates" (below 2 of either), else "no difference shown"
+    p_roi, p_roi_family : two-sided Mann-Whitney on ROIs, as if each were independent: pseudo-replicated, never the verdict; the latter
+        Bonferroni over the ROI tests of the family that were possible
+    n_family : tests on replicate means (`p`) in the family that were possible
+    verdict : "differs" (p_family < alpha), "too few replicates" (below 2 of either), "not testable" (replicates vary in neither; where
+        paired, their differences don't), else "no difference shown"
     """
 
     channel: int | None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from smlmbatch.analyse.columns import DESCRIPTORS
 from smlmbatch.analyse.compare import described, natural_key, replicate_means
 from smlmbatch.analyse.effects import difference, hedges_g, ratio
-from smlmbatch.analyse.grouping import check_reference, group_rois
+from smlmbatch.analyse.grouping import group_rois
 from smlmbatch.analyse.hypotheses import p_of_means, p_of_ranks, p_of_rois
 from smlmbatch.analyse.results import Comparison
 from smlmbatch.config import CompareConfig
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 COMPARED: Final = tuple(name for name in DESCRIPTORS if name != "ripley_n")  # how many locs K was computed of describes no sample
 MOST_CONDITIONS: Final = 24  # compared pair by pair: 276 pairs. Folders taken for conditions can be hundreds, and 10^5 tests show nothing
-DIFFERS, NOT_SHOWN, TOO_FEW = "differs", "no difference shown", "too few replicates"
+DIFFERS, NOT_SHOWN, TOO_FEW, NOT_TESTABLE = "differs", "no difference shown", "too few replicates", "not testable"
+TESTED: Final = (DIFFERS, NOT_SHOWN)
 
 Values = NDArray[np.float64]
 
@@ -46,22 +47,18 @@ def compare(rois: "pa.Table", fields: "pa.Table", *, config: CompareConfig, min_
     -------
     list of Comparison
         of each condition against the reference, or of all pairs in natural order, the earlier one as reference; none of a channel
-        with more than `MOST_CONDITIONS` conditions and no reference
+        with more than `MOST_CONDITIONS` conditions and no reference, or none of whose ROIs that were kept is of the reference
 
     Raises
     ------
     ConfigError
-        a column, or a reference, that there is not (a reference that is missing while fields failed or are unfinished is no error)
+        a column that there is not
     """
     grouped = group_rois(rois, fields, config=config)
     groups = _groups(grouped, min_locs=min_locs, paired=bool(config.paired))
-    if set(fields["status"].to_pylist()) == {"ok"}:
-        check_reference((condition for _, condition in groups), config=config)
     found = []
     for channel in sorted({channel for channel, _ in groups}, key=lambda channel: -1 if channel is None else channel):
         conditions = [condition for own, condition in groups if own == channel]
-        if len(conditions) > MOST_CONDITIONS and not config.reference:
-            continue
         tests = [
             _compare(channel, descriptor, pair, groups, config=config)
             for pair in condition_pairs(conditions, reference=config.reference)
@@ -72,7 +69,7 @@ def compare(rois: "pa.Table", fields: "pa.Table", *, config: CompareConfig, min_
 
 
 def condition_pairs(conditions: Iterable[str], *, reference: str = "") -> list[tuple[str, str]]:
-    """(reference, condition) of every comparison.
+    """(reference, condition) of every comparison; none where there are too many.
 
     >>> condition_pairs(["10 nM", "2 nM", "ctrl"])
     [('2 nM', '10 nM'), ('2 nM', 'ctrl'), ('10 nM', 'ctrl')]
@@ -82,7 +79,12 @@ def condition_pairs(conditions: Iterable[str], *, reference: str = "") -> list[t
     ordered = sorted(set(conditions), key=natural_key)
     if reference:
         return [(reference, other) for other in ordered if other != reference] if reference in ordered else []
-    return list(combinations(ordered, 2))
+    return [] if too_many(ordered, reference="") else list(combinations(ordered, 2))
+
+
+def too_many(conditions: Iterable[str], *, reference: str) -> bool:
+    """Whether conditions are too many to compare pair by pair, and none is the reference of all."""
+    return not reference and len(set(conditions)) > MOST_CONDITIONS
 
 
 class _Group(NamedTuple):
@@ -139,7 +141,7 @@ def _compare(channel: int | None, descriptor: str, pair: tuple[str, str], groups
     rng = _generator(config.seed, channel, descriptor, pair)
     by_difference = difference(a, b, paired=paired, draws=config.draws, rng=rng)
     by_ratio = ratio(a, b, paired=paired, draws=config.draws, rng=rng)
-    g, ranks = hedges_g(a, b, paired=paired), p_of_ranks(a, b, paired=paired)
+    g, p, ranks = hedges_g(a, b, paired=paired), p_of_means(a, b, paired=paired), p_of_ranks(a, b, paired=paired)
     roi_a, roi_b = (side.rois[descriptor] for side in sides)
     return Comparison(
         channel=channel,
@@ -163,7 +165,7 @@ def _compare(channel: int | None, descriptor: str, pair: tuple[str, str], groups
         hedges_g=g.value,
         hedges_g_low=g.low,
         hedges_g_high=g.high,
-        p=p_of_means(a, b, paired=paired),
+        p=p,
         p_family=np.nan,
         p_rank=ranks.p,
         p_rank_family=np.nan,
@@ -171,7 +173,7 @@ def _compare(channel: int | None, descriptor: str, pair: tuple[str, str], groups
         p_roi=p_of_rois(roi_a, roi_b),
         p_roi_family=np.nan,
         n_family=0,
-        verdict=TOO_FEW if min(len(a), len(b)) < 2 else NOT_SHOWN,
+        verdict=TOO_FEW if min(len(a), len(b)) < 2 else NOT_SHOWN if np.isfinite(p) else NOT_TESTABLE,
     )
 
 
@@ -183,15 +185,15 @@ def _generator(seed: int, channel: int | None, descriptor: str, pair: tuple[str,
 
 
 def _judged(tests: Sequence[Comparison], *, alpha: float) -> list[Comparison]:
-    """The tests of one family, corrected for how many of them were possible, with their verdicts."""
-    n = sum(bool(np.isfinite(test.p)) for test in tests)
+    """The tests of one family, each kind corrected for how many of its own were possible, with their verdicts."""
+    n, n_rank, n_roi = (int(np.isfinite([getattr(test, kind) for test in tests]).sum()) for kind in ("p", "p_rank", "p_roi"))
     return [
         replace(
             test,
             n_family=n,
             p_family=_corrected(test.p, n),
-            p_rank_family=_corrected(test.p_rank, n),
-            p_roi_family=_corrected(test.p_roi, n),
+            p_rank_family=_corrected(test.p_rank, n_rank),
+            p_roi_family=_corrected(test.p_roi, n_roi),
             verdict=DIFFERS if _corrected(test.p, n) < alpha else test.verdict,
         )
         for test in tests
@@ -214,8 +216,8 @@ class Summary:
     ----------
     channel : None where channels are part of the condition
     pairs : (reference, condition), in the order compared
-    differing, unclear, untested : comparisons by verdict ("differs", "no difference shown", "too few replicates"), the largest
-        |Hedges' g| first, undefined ones last
+    differing, unclear, untested, untestable : comparisons by verdict ("differs", "no difference shown", "too few replicates",
+        "not testable"), the largest |Hedges' g| first, undefined ones last
     n_family : tests that were possible
     fewest_replicates, most_replicates : in a condition (or pairs, where paired) over all comparisons
     """
@@ -225,6 +227,7 @@ class Summary:
     differing: tuple[Comparison, ...]
     unclear: tuple[Comparison, ...]
     untested: tuple[Comparison, ...]
+    untestable: tuple[Comparison, ...]
     n_family: int
     fewest_replicates: int
     most_replicates: int
@@ -240,7 +243,8 @@ def summarise(comparisons: Iterable[Comparison]) -> list[Summary]:
 
 def _summary(channel: int | None, family: Sequence[Comparison]) -> Summary:
     by_size = sorted(family, key=lambda one: -abs(one.hedges_g) if np.isfinite(one.hedges_g) else np.inf)
-    differing, unclear, untested = (tuple(one for one in by_size if one.verdict == verdict) for verdict in (DIFFERS, NOT_SHOWN, TOO_FEW))
+    by_verdict = (tuple(one for one in by_size if one.verdict == verdict) for verdict in (DIFFERS, NOT_SHOWN, TOO_FEW, NOT_TESTABLE))
+    differing, unclear, untested, untestable = by_verdict
     sizes = [n for one in family for n in ([one.n_pairs] if one.paired else [one.n_replicates_reference, one.n_replicates])]
     return Summary(
         channel=channel,
@@ -248,6 +252,7 @@ def _summary(channel: int | None, family: Sequence[Comparison]) -> Summary:
         differing=differing,
         unclear=unclear,
         untested=untested,
+        untestable=untestable,
         n_family=family[0].n_family,
         fewest_replicates=min(sizes),
         most_replicates=max(sizes),

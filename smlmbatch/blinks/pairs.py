@@ -19,13 +19,13 @@ class ByFrame:
 
     Attributes
     ----------
-    x_nm, y_nm : (n,) f4, nm, relative to the smallest
+    x_nm, y_nm : (n,) f8, nm; one runaway loc metres away would make f4 coarse for all
     frame : (n,) i8
     order : (n,) i8, where each stood in the order given
     """
 
-    x_nm: NDArray[np.float32]
-    y_nm: NDArray[np.float32]
+    x_nm: NDArray[np.float64]
+    y_nm: NDArray[np.float64]
     frame: NDArray[np.int64]
     order: NDArray[np.int64]
 
@@ -51,15 +51,24 @@ class ByFrame:
 def sort_by_frame(x_nm: NDArray[np.floating], y_nm: NDArray[np.floating], frame: NDArray[np.integer]) -> ByFrame:
     """Sort locs; (n,) each, nm and frames, finite, in any order. Equals keep the order given."""
     if len(x_nm) == 0:
-        return ByFrame(np.empty(0, np.float32), np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64))
-    x, y = ((values - values.min()).astype(np.float32) for values in (x_nm, y_nm))
-    wide = frame.astype(np.int64)
-    order = np.argsort((wide << _FRAME_BITS) | x.view(np.int32), kind="stable")
+        return ByFrame(np.empty(0), np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
+    x, y, wide = x_nm.astype(np.float64), y_nm.astype(np.float64), frame.astype(np.int64)
+    key = (wide << _FRAME_BITS) | (x - x.min()).astype(np.float32).view(np.int32)
+    order = np.argsort(key, kind="stable")  # three times as fast as a sort by frame and float64 x
+    order = _ties_by_x(order, key[order], x)
     return ByFrame(x[order], y[order], wide[order], order)
 
 
+def _ties_by_x(order: NDArray[np.int64], key: NDArray[np.int64], x: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Order locs whose x the key can't tell apart; few, unless a runaway loc makes it coarse. `key` in `order`."""
+    same = key[1:] == key[:-1]
+    tied = np.flatnonzero(np.r_[same, False] | np.r_[False, same])
+    order[tied] = order[tied][np.lexsort((x[order[tied]], key[tied]))]
+    return order
+
+
 @njit(cache=True)
-def _walk(x: NDArray[np.float32], y: NDArray[np.float32], frame: NDArray[np.int64], lag: int, reach_nm: float) -> NDArray[np.float32]:
+def _walk(x: NDArray[np.float64], y: NDArray[np.float64], frame: NDArray[np.int64], lag: int, reach_nm: float) -> NDArray[np.float32]:
     n = len(x)
     found = np.full(n, np.inf, np.float32)
     first = stop = window = 0  # locs of the frame `lag` later, and those of them within reach along x
@@ -76,7 +85,7 @@ def _walk(x: NDArray[np.float32], y: NDArray[np.float32], frame: NDArray[np.int6
             window += 1
         nearest2 = reach_nm * reach_nm
         for j in range(window, stop):
-            dx, dy = np.float64(x[j]) - x[i], np.float64(y[j]) - y[i]
+            dx, dy = x[j] - x[i], y[j] - y[i]
             if dx > 0 and dx * dx > nearest2:
                 break
             distance2 = dx * dx + dy * dy

@@ -108,7 +108,7 @@ def _observations(rows: _Rows, campaign: Campaign) -> dict[str, Any]:
     labels = {result.field.key: dict(result.field.labels) for result in campaign.fields}
     keys = rows.texts("key")
     for name in sorted({name for own in labels.values() for name in own}):
-        columns[_LABEL + legible(name)] = _codes([legible(labels[key or ""].get(name, "")) or None for key in keys])
+        columns[_LABEL + legible(name).replace("/", "_")] = _codes([legible(labels[key or ""].get(name, "")) or None for key in keys])
     return columns
 
 

@@ -31,6 +31,10 @@ class Median:
         """First pass: (n,) f4 above 0 or NaN; NaN don't count."""
         self._upper += np.bincount(_upper(_bits(values)), minlength=_BINS)
 
+    def join(self, other: "Median") -> None:
+        """Count what another one counted too; both before their second pass."""
+        self._upper += other._upper
+
     def refine(self, values: NDArray[np.float32]) -> None:
         """Second pass over the same values, in any order and pieces."""
         if self._lower is None:

@@ -17,7 +17,7 @@ from smlmbatch.errors import ConfigError, InputError
 from smlmbatch.ingest.columns import overrides_of, parse_map
 from smlmbatch.ingest.readers import READERS
 from smlmbatch.ingest.recognise import recognise
-from smlmbatch.samples import Field, field_of_row, read_sheet
+from smlmbatch.samples import Field, field_of_row, lacks_condition, read_sheet
 
 _SHEET_NAME: Final = "samples.csv"
 _RECORD: Final = "smlmbatch.json"
@@ -26,11 +26,19 @@ _NOTHING = "nothing in it is a localisation file"
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What INPUT holds. `root`: what field paths are relative to; `ignored`: (relative path, reason)."""
+    """What INPUT holds.
+
+    Attributes
+    ----------
+    root : what field paths are relative to
+    ignored : (relative path, reason)
+    without_condition : keys of fields whose cell `condition` in the sheet is empty, and no `condition_<channel>` says it
+    """
 
     root: Path
     fields: tuple[Field, ...]
     ignored: tuple[tuple[str, str], ...]
+    without_condition: frozenset[str] = frozenset()
 
 
 def scan_input(input_path: Path, *, sheet: Path | None, exclude: Path | None, config: Config) -> Scan:
@@ -176,14 +184,18 @@ def _scan_sheet(sheet: Path, input_path: Path, exclude: Path | None, config: Con
         raise InputError(sheet, "is not there", "a sample sheet", "correct the path of the sheet")
     root = sheet.parent
     fields: dict[str, Field] = {}
+    without: set[str] = set()
     for row in read_sheet(sheet):
         field = _field_of_row(root, row, config)
         if field.path in fields:
             raise InputError(sheet, f"{field.path} is named twice", "each file once", "delete one of the rows")
         fields[field.path] = field
+        if lacks_condition(row):
+            without.add(field.key)
     if not fields:
         raise InputError(sheet, "the sample sheet has no rows", "one row per localisation file", "name the files in it, or delete it")
-    return Scan(root, tuple(fields[path] for path in sorted(fields)), _not_named(sheet, input_path, exclude, fields))
+    ignored = _not_named(sheet, input_path, exclude, fields)
+    return Scan(root, tuple(fields[path] for path in sorted(fields)), ignored, frozenset(without))
 
 
 def _field_of_row(root: Path, row: Mapping[str, str], config: Config) -> Field:

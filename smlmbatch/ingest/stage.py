@@ -5,7 +5,6 @@ where they count from); positions are float64 until the field's origin is known,
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +175,6 @@ def _losses(prepared: _Prepared) -> dict[str, Any]:
     `not_applied` are filters that are on, but whose quantity no loc of the file has.
     """
     read, merging = prepared.read, prepared.merging
-    measured = {} if merging is None else {name: _or_none(values) for name, values in dataclasses.asdict(merging).items()}
     return {
         "n_read": read.n_read,
         "dropped": {reason: n for reason, n in sorted((read.dropped + read.filtered).items()) if n},
@@ -184,9 +182,5 @@ def _losses(prepared: _Prepared) -> dict[str, Any]:
         "n_filtered": read.filtered.total(),
         "n_merged_away": read.n - prepared.left.n,
         "not_applied": [rule.setting for rule in not_applied(read, prepared.filters)],
-        **measured,
+        **({} if merging is None else merging.attributes()),
     }
-
-
-def _or_none(values: Sequence[float]) -> list[float | None]:
-    return [None if math.isnan(value) else value for value in values]

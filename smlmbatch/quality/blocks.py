@@ -1,5 +1,6 @@
 """A field cut into squares of about 4 um, of whole tiles, so that each is read in few ranges."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,11 @@ class Block:
 def block_side_nm(tile_nm: float) -> float:
     """Side of the blocks on tiles of this size."""
     return max(1, round(_SIDE_NM / tile_nm)) * tile_nm
+
+
+def part_nm(side_nm: float) -> float:
+    """Side of the equal squares of at most 4 um that a block is cut into: one runaway loc makes tiles, and so blocks, huge."""
+    return side_nm / math.ceil(side_nm / _SIDE_NM)
 
 
 def blocks(locs: FieldLocs, *, max_locs: int) -> Iterator[Block]:

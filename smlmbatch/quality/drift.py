@@ -1,9 +1,12 @@
 """Drift that is left: by how much the second half of a recording is displaced against the first.
 
 Both halves are counted into rasters of 40 nm, block by block of the field, and the blocks' cross-correlations are added: its maximum
-lies at the offset. Blocks keep memory and time small, and only offsets up to `LARGEST_NM` are looked for. Each half is split in two
-by every other bin of frames; the four correlations of parts of one half with parts of the other are estimates of the same offset
-that share little of their noise. Where they don't agree there is no structure to go by, and no number is given.
+lies at the offset. Pairs over the edges of blocks are missed, the more the farther apart, which is made up for before smoothing: after
+it, offsets would come out longer. Blocks keep memory and time small, and only offsets up to `LARGEST_NM` are looked for.
+
+Each half is split in two by every other bin of frames; the four correlations of parts of one half with parts of the other are
+estimates of the same offset that share little of their noise. Where they don't agree there is no structure to go by, and no number
+is given.
 """
 
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ from scipy import fft
 LARGEST_NM: Final = 800.0
 _PIXEL_NM = 40.0  # the maximum is found to a fraction of it
 _SMOOTH_NM = 50.0  # of the correlation: about its width from precisions of 10 to 30 nm, which costs least certainty
+_MARGIN_NM = 200.0  # lags beyond the largest offset that smoothing takes in
 _LEAST_AGREEMENT_NM = 60.0  # four maxima of noise scatter by some 400 nm
 _LEAST_LOCS = 500
 
@@ -40,13 +44,14 @@ class DriftSum:
 
     Parameters
     ----------
-    side_nm : the blocks' side
+    side_nm : the blocks' side, more than 1 um
     """
 
     def __init__(self, side_nm: float) -> None:
         self._n = int(np.ceil(side_nm / _PIXEL_NM))
         self._reach = int(LARGEST_NM / _PIXEL_NM)
-        self._padded = fft.next_fast_len(self._n + self._reach, real=True)
+        self._margin = int(_MARGIN_NM / _PIXEL_NM)
+        self._padded = fft.next_fast_len(self._n + self._reach + self._margin, real=True)
         self._products = np.zeros((2, 2, self._padded, self._padded // 2 + 1), dtype=np.complex128)
         self._counts = np.zeros((2, 2), dtype=np.int64)
 
@@ -82,24 +87,27 @@ class DriftSum:
     def _maximum(self, product: NDArray[np.complex128]) -> tuple[float, float]:
         """(x, y) of the smoothed correlation's maximum, nm."""
         frequency_y, frequency_x = fft.fftfreq(self._padded, _PIXEL_NM), fft.rfftfreq(self._padded, _PIXEL_NM)
-        product = product * np.exp(-2 * (np.pi * _SMOOTH_NM) ** 2 * (frequency_y[:, None] ** 2 + frequency_x**2))
-        whole = fft.irfft2(product, s=(self._padded, self._padded), workers=1)
+        smoothing = np.exp(-2 * (np.pi * _SMOOTH_NM) ** 2 * (frequency_y[:, None] ** 2 + frequency_x**2))
+        waves = smoothing * fft.rfft2(self._per_overlap(fft.irfft2(product, s=(self._padded, self._padded), workers=1)), workers=1)
         lags = np.arange(-self._reach, self._reach + 1)
-        near = whole[np.ix_(lags, lags)] / self._overlap(lags * _PIXEL_NM, lags * _PIXEL_NM)
+        near = fft.irfft2(waves, s=(self._padded, self._padded), workers=1)[np.ix_(lags, lags)]
         row, column = np.unravel_index(int(near.argmax()), near.shape)
         y_nm, x_nm = (float(lags[at]) * _PIXEL_NM for at in (row, column))
         for step_nm in (_PIXEL_NM / 2, _PIXEL_NM / 8):  # the correlation between its pixels is the sum of its waves
             steps = step_nm * np.array([-1.0, 0.0, 1.0])
             waves_y = np.exp(2j * np.pi * np.outer(y_nm + steps, frequency_y))
             waves_x = np.exp(2j * np.pi * np.outer(frequency_x, x_nm + steps)) * np.where(frequency_x == 0, 1, 2)[:, None]
-            around = (waves_y @ product @ waves_x).real / self._overlap(y_nm + steps, x_nm + steps)
+            around = (waves_y @ waves @ waves_x).real
             y_nm, x_nm = y_nm + step_nm * _vertex(around[:, 1]), x_nm + step_nm * _vertex(around[1])
         return x_nm, y_nm
 
-    def _overlap(self, y_nm: NDArray[np.floating], x_nm: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Share of the pairs at each offset that lie in one block; the others are missed."""
-        y, x = (1 - np.abs(offsets) / (self._n * _PIXEL_NM) for offsets in (y_nm, x_nm))
-        return np.asarray(np.outer(y, x))
+    def _per_overlap(self, correlation: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Each lag over the share of its pairs that lie in one block; 0 at lags that are not looked at."""
+        lags = np.arange(-self._reach - self._margin, self._reach + self._margin + 1)
+        share, wanted = 1 - np.abs(lags) / self._n, np.ix_(lags, lags)
+        even = np.zeros_like(correlation)
+        even[wanted] = correlation[wanted] / np.outer(share, share)
+        return even
 
 
 def _vertex(line: NDArray[np.float64]) -> float:

@@ -25,6 +25,9 @@ _DUPLICATE_NM = 1.0  # no two molecules are told apart so near in one image
 _INTERVAL_FRAMES = 1000
 _BLINK_PRECISIONS = 3.0  # 90 % of the distances between two sightings of a molecule are within 3 s
 
+_MOST_CHANCE = 0.5  # of the pairs: of a loc that stays, a blink that goes on is one pair less by chance
+_LEAST_CHANCE = 0.01  # of the locs; with less, the share of blinks is known to that, whatever part of the pairs is chance
+
 
 def crowded_nm(psf_nm: float) -> float:
     """How near two spots of one frame disturb each other, from the spots' width (sigma); NaN = not known."""
@@ -88,13 +91,18 @@ class Neighbours:
     def nena(self) -> Nena:
         return nena_of_distances(self.next_frame_nm, self.far_frames_nm)
 
-    def blinks(self, *, precision_nm: float) -> tuple[float, str]:
-        """Share of locs that have one in the next frame within 3 precisions, beyond chance; NaN with the reason where unknown."""
+    def blinks(self, *, precision_nm: float, merged: bool = False) -> tuple[float, str]:
+        """Share of locs that have one in the next frame within 3 precisions, beyond chance; NaN with the reason where unknown.
+
+        Where blinks were `merged`, pairs no more than chance gives are what merging leaves, not a sign of locs that stay.
+        """
         near_nm = self.next_frame_nm
         if not len(near_nm):
             return np.nan, f"the recording has fewer than {LEAST_FRAMES} frames"
         if len(near_nm) < LEAST_LOCS:
             return np.nan, _TOO_FEW
         reach_nm = min(_BLINK_PRECISIONS * precision_nm, REACH_NM)
-        chance = (self.far_frames_nm < reach_nm).sum() / 2
-        return max(0.0, float((near_nm < reach_nm).sum() - chance) / len(near_nm)), ""
+        chance, pairs = (self.far_frames_nm < reach_nm).sum() / 2, (near_nm < reach_nm).sum()
+        if not merged and chance > max(_MOST_CHANCE * pairs, _LEAST_CHANCE * len(near_nm)):
+            return np.nan, "locs stay at the same places throughout (beads, or very dense): blinks can't be told from chance"
+        return max(0.0, float(pairs - chance) / len(near_nm)), ""

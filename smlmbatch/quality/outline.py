@@ -27,6 +27,18 @@ def share_cut(rings: list[NDArray[np.float64]], extent_nm: tuple[float, float, f
     return near / length if length else np.nan
 
 
+def share_inside(mask: NDArray[np.bool_], *, bin_nm: float) -> float:
+    """Share of a mask's bins that are set, without a margin of 300 nm where an outline that is cut may end; NaN without such bins.
+
+    >>> mask = np.zeros((20, 20), dtype=bool); mask[2:-2, 2:-2] = True; mask[10, 3:17] = False
+    >>> share_inside(mask, bin_nm=100.0)
+    0.9285714285714286
+    """
+    margin = int(np.ceil(EDGE_NM / bin_nm))
+    inner = mask[margin:-margin, margin:-margin]
+    return float(inner.mean()) if inner.size else np.nan
+
+
 def mask_of(
     rings: list[NDArray[np.float64]], cell: list[int], *, origin_nm: tuple[float, float], bin_nm: float, shape: tuple[int, int]
 ) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 MAX_BINS: Final = 400
 LEAST_LOCS: Final = 200  # a share of fewer is noise
+_LEAST_BINS = 6  # of a quarter of fewer, half may lie in the bin that the channel only starts or ends in
 _LEAST_GAP_FRAMES = 10  # shorter ones are activation frames and alternating lasers
 _LEAST_MISSING = 20.0  # locs; none where 20 are expected does not happen by chance, not even in blinks of several
 _AROUND = 5  # steps on each side from which the rate is taken
@@ -28,14 +29,23 @@ def recorded(counts: NDArray[np.int64]) -> tuple[int, int]:
     return (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, 0)
 
 
-def fading(counts: NDArray[np.int64]) -> tuple[float, str]:
-    """Locs per frame in the last quarter of one channel's recording over those in the first; NaN with the reason where unknown."""
+def fading(counts: NDArray[np.int64], *, frame_bound: NDArray[np.int64], recording: tuple[int, int]) -> tuple[float, str]:
+    """Locs per frame in the last quarter of one channel's recording over those in the first; NaN with the reason where unknown.
+
+    Parameters
+    ----------
+    frame_bound : of the bins
+    recording : the channel's first and last frame, from and to which its first and last bin are divided by
+    """
     first, stop = recorded(counts)
-    quarter = (stop - first) // 4
-    if quarter == 0 or counts.sum() < LEAST_LOCS:
-        return np.nan, f"fewer than {LEAST_LOCS} locs or 4 frames"
-    start = int(counts[first : first + quarter].sum())
-    return float(counts[stop - quarter : stop].sum() / start), ""
+    if counts.sum() < LEAST_LOCS:
+        return np.nan, f"fewer than {LEAST_LOCS} locs"
+    if stop - first < _LEAST_BINS:
+        return np.nan, f"fewer than {_LEAST_BINS} frames, or than {_LEAST_BINS} in {MAX_BINS} parts of the whole recording"
+    quarter = -(-(stop - first) // 4)  # two bins at least, of which one is whole
+    start = counts[first : first + quarter].sum() / (frame_bound[first + quarter] - recording[0])
+    end = counts[stop - quarter : stop].sum() / (recording[1] + 1 - frame_bound[stop - quarter])
+    return float(end / start), ""
 
 
 def gaps(counts: NDArray[np.int64], *, frames_per_bin: int, channel: int) -> tuple[float, str]:

@@ -18,7 +18,7 @@ from smlmbatch.store.arrays import UnitReader
 # column, first bin, width, number, whether of the logarithm. 0.5 nm are a tenth of a usual spread; 20 bins a decade are 12 %
 _COLUMNS: Final = {
     "precision": ("precision_nm", 0.0, 0.5, 120, False),
-    "photons": ("photons", 0.0, 0.05, 160, True),
+    "photons": ("photons", -4.0, 0.05, 240, True),  # some programs give shares of a full well
     "psf": ("psf_nm", 0.0, 5.0, 120, False),
 }
 _Z_BINS = 100
@@ -39,7 +39,9 @@ class Survey:
     by_column : name in the schema to histogram; only of columns the field has
     frame_bound : bounds of the bins of `frames`, whole frames; empty where the field has none
     frames : (bins, channels) i8
+    first_frame, last_frame : (channels,) i8, of each channel's locs
     map_origin_nm, map_side_nm, map_shape : parts of the field in which photons are looked at
+    mask : (rows, columns) bool, which bins of the tile stage's density lie in a cell
     """
 
     def __init__(self, ingest: UnitReader, tile: UnitReader) -> None:
@@ -59,6 +61,8 @@ class Survey:
         has_frames = ingest.has("frame") and attrs["frame_extent"]
         self.frame_bound = frame_bounds(*attrs["frame_extent"]) if has_frames else np.empty(0, dtype=np.int64)
         self.frames = np.zeros((max(0, len(self.frame_bound) - 1), n_channels), dtype=np.int64)
+        self.first_frame = np.full(n_channels, np.iinfo(np.int64).max)
+        self.last_frame = np.full(n_channels, np.iinfo(np.int64).min)
         self._lay_map(tile)
 
     def _lay_map(self, tile: UnitReader) -> None:
@@ -70,7 +74,7 @@ class Survey:
         rows, columns = (max(1, int(np.ceil(n * self._mask_bin_nm / self.map_side_nm))) for n in shape)
         self.map_shape = (rows, columns)
         rings, cells = outline_rings(tile)
-        self._mask = mask_of(rings, cells, origin_nm=self.map_origin_nm, bin_nm=self._mask_bin_nm, shape=(shape[0], shape[1]))
+        self.mask = mask_of(rings, cells, origin_nm=self.map_origin_nm, bin_nm=self._mask_bin_nm, shape=(shape[0], shape[1]))
         self._map = Histogram(*_COLUMNS["photons"][1:4], rows * columns * len(self.channels), True) if "photons" in self._names else None
 
     def add(self, locs: Locs) -> None:
@@ -84,11 +88,19 @@ class Survey:
         if locs.frame is not None and self.frames.size:
             index = self.bin_of(locs.frame) * len(self.channels) + place
             self.frames += np.bincount(index, minlength=self.frames.size).reshape(self.frames.shape)
+            np.minimum.at(self.first_frame, place, locs.frame)
+            np.maximum.at(self.last_frame, place, locs.frame)
         self._add_map(locs, place)
 
     def bin_of(self, frame: NDArray[np.int32]) -> NDArray[np.int64]:
         """The bin of `frames` that each frame is in."""
         return np.asarray((frame.astype(np.int64) - self.frame_bound[0]) // self.frames_per_bin)
+
+    def recording(self, place: int) -> tuple[int, int]:
+        """First and last frame with a loc of a channel; of the whole recording where it has none."""
+        if not self.n[place]:
+            return int(self.first_frame.min()), int(self.last_frame.max())
+        return int(self.first_frame[place]), int(self.last_frame[place])
 
     @property
     def frames_per_bin(self) -> int:
@@ -97,10 +109,11 @@ class Survey:
     def _add_map(self, locs: Locs, place: NDArray[np.intp]) -> None:
         if self._map is None:
             return
-        column, row = (_index(v, o, self._mask_bin_nm) for v, o in zip((locs.x_nm, locs.y_nm), self.map_origin_nm, strict=True))
-        rows, columns = self._mask.shape
+        rows, columns = self.mask.shape
+        column = _index(locs.x_nm, self.map_origin_nm[0], self._mask_bin_nm, columns)
+        row = _index(locs.y_nm, self.map_origin_nm[1], self._mask_bin_nm, rows)
         inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-        inside[inside] = self._mask[row[inside], column[inside]]
+        inside[inside] = self.mask[row[inside], column[inside]]
         bins_per_part = self.map_side_nm / self._mask_bin_nm
         part = np.minimum(row / bins_per_part, self.map_shape[0] - 1).astype(np.intp) * self.map_shape[1]
         part += np.minimum(column / bins_per_part, self.map_shape[1] - 1).astype(np.intp)
@@ -112,11 +125,16 @@ class Survey:
         return self._fine.medians()
 
     def photon_map(self) -> Floats | None:
-        """Median photons of each part of the field, within cells: (rows, columns, channels), NaN where too few locs lie."""
+        """Median photons of each part of the field, within cells: (rows, columns, channels).
+
+        NaN where too few locs lie, and where the median is in an end bin, which holds all beyond.
+        """
         if self._map is None:
             return None
         medians = quantiles(np.ascontiguousarray(self._map.counts.T), self._map, 0.5)
         medians[self._map.counts.sum(axis=0) < _LEAST_PART_LOCS] = np.nan
+        low, high = self._map.bounds[[1, -2]]
+        medians[(medians <= low) | (medians >= high)] = np.nan
         return medians.reshape(*self.map_shape, len(self.channels))
 
 
@@ -124,7 +142,7 @@ def illumination(photons: Floats) -> tuple[float, str]:
     """Darkest over brightest decile of one channel's map; NaN with the reason where it can't be told."""
     known = photons[np.isfinite(photons)]
     if len(known) < _LEAST_PARTS:
-        return np.nan, f"fewer than {_LEAST_PARTS} parts of the field have {_LEAST_PART_LOCS} locs in a cell"
+        return np.nan, f"fewer than {_LEAST_PARTS} parts of the field have {_LEAST_PART_LOCS} locs with photons in a cell"
     dark, bright = np.quantile(known, (0.1, 0.9))
     return float(dark / bright), ""
 
@@ -136,5 +154,7 @@ def outline_rings(tile: UnitReader) -> tuple[list[Floats], list[int]]:
     return rings, tile.read("outline_cell").tolist()
 
 
-def _index(values: NDArray[Any], origin_nm: float, bin_nm: float) -> NDArray[np.int32]:
-    return np.asarray(np.floor((values - np.float32(origin_nm)) / np.float32(bin_nm)), dtype=np.int32)
+def _index(values: NDArray[Any], origin_nm: float, bin_nm: float, n_bins: int) -> NDArray[np.int32]:
+    """The bin of each value; -1 or `n_bins` outside, however far."""
+    bins = np.floor((values - np.float32(origin_nm)) / np.float32(bin_nm))
+    return np.asarray(bins.clip(-1, n_bins), dtype=np.int32)

@@ -34,7 +34,7 @@ def ripley_curves(campaign: Campaign, rois: "pa.Table", grouped: "pa.Table") -> 
     SmlmbatchError
         fields with different radii: units of different settings
     """
-    codes, names = _codes(grouped)
+    (codes, names), replicates = _codes(grouped), grouped["replicate"]
     channels, n_locs, rows_of = rois["channel"].to_numpy(), rois["n_locs"].to_numpy(), _rows_of_fields(rois)
     joined = grouped["channel"].null_count == len(grouped)
     sums: dict[_Group, tuple[int, NDArray[np.float64]]] = {}
@@ -53,7 +53,7 @@ def ripley_curves(campaign: Campaign, rois: "pa.Table", grouped: "pa.Table") -> 
         own = own[defined]
         for code, c in sorted(set(zip(codes[own].tolist(), channel[defined].tolist(), strict=True))):
             curves = k_nm2[defined][(codes[own] == code) & (channel[defined] == c)]
-            group = names[code], None if joined else int(c), legible(result.field.replicate)
+            group = names[code], None if joined else int(c), replicates[rows.start].as_py()
             n, total = sums.get(group, (0, np.zeros(len(radius_nm))))
             sums[group] = n + len(curves), total + curves.sum(axis=0)
     ordered = sorted(sums, key=lambda group: (natural_key(group[0]), -1 if group[1] is None else group[1], natural_key(group[2])))

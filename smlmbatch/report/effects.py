@@ -9,12 +9,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 from smlmbatch.analyse.results import Comparison
-from smlmbatch.analyse.statistics import DIFFERS, TOO_FEW
+from smlmbatch.analyse.statistics import DIFFERS, NOT_TESTABLE, TESTED, TOO_FEW
 from smlmbatch.report.figures import Effect, Look, draw_effects, look_of
 from smlmbatch.report.gallery import Gallery, csv_text
 from smlmbatch.report.page import Markup, breakable, element, join, table
 from smlmbatch.report.wording import NONE, Title, counted, number, p_value, rounded, titles
 
+_MOST_BARE = 12  # pairs of conditions named that could not be compared
 _MOST_DRAWN = 4  # pairs of conditions in one figure
 _MOST_TABLES, _MOST_UNTESTED = 6, 2  # pairs of conditions that get a table of one channel; where no test was possible
 
@@ -45,14 +46,26 @@ def show_effects(comparisons: Sequence[Comparison], *, look: Mapping[str, Look],
     name : of the figure's files
     """
     pairs = pairs_of(comparisons)
-    figure = _figure(pairs, look=look, gallery=gallery, name=name)
-    tested = any(c.verdict != TOO_FEW for c in comparisons)
+    tested = any(c.verdict in TESTED for c in comparisons)
+    bare = [pair for pair, group in pairs.items() if all(c.verdict == TOO_FEW if tested else math.isnan(c.difference) for c in group)]
+    numbers = csv_text([f.name for f in dataclasses.fields(Comparison)], [_cells(c) for group in pairs.values() for c in group])
+    pairs = {pair: group for pair, group in pairs.items() if pair not in bare}
+    figure = _figure(pairs, look=look, gallery=gallery, name=name, numbers=numbers)
     ranked = sorted(pairs, key=lambda pair: _first_p(pairs[pair]))[: _MOST_TABLES if tested else _MOST_UNTESTED]
     tables = [_table_of_pair(pairs[pair]) for pair in pairs if pair in ranked]
     more = len(pairs) - len(tables)
-    which = "with larger p" if tested else "of too few replicates"
+    which = "with larger p" if tested else "without a test"
     note = f"and {counted(more, 'more pair')} of conditions {which}; all are in the CSV." if more else ""
-    return join([figure, *tables, element("p", note, class_="note") if note else None])
+    return join([figure, *tables, element("p", note, class_="note") if note else None, _bare_said(bare)])
+
+
+def _bare_said(pairs: Sequence[Pair]) -> Markup | None:
+    """Pairs of conditions that no number compares."""
+    if not pairs:
+        return None
+    more = f" and {counted(len(pairs) - _MOST_BARE, 'more pair')}" if len(pairs) > _MOST_BARE else ""
+    named = (part for i, pair in enumerate(pairs[:_MOST_BARE]) for part in ("; " if i else None, versus(pair[1], pair[2])))
+    return element("p", "No test was possible, for lack of replicates or partners: ", *named, f"{more}.", class_="note")
 
 
 def _first_p(group: Sequence[Comparison]) -> float:
@@ -62,7 +75,9 @@ def _first_p(group: Sequence[Comparison]) -> float:
 # ---- the figure
 
 
-def _figure(pairs: Mapping[Pair, Sequence[Comparison]], *, look: Mapping[str, Look], gallery: Gallery, name: str) -> Markup | None:
+def _figure(
+    pairs: Mapping[Pair, Sequence[Comparison]], *, look: Mapping[str, Look], gallery: Gallery, name: str, numbers: str
+) -> Markup | None:
     """Effects of the surest pairs. One reference for all: its partners have their own colours; else pairs are counted through."""
     drawn = sorted(pairs, key=lambda pair: _first_p(pairs[pair]))[:_MOST_DRAWN]
     drawn = [pair for pair in pairs if pair in drawn]
@@ -71,16 +86,17 @@ def _figure(pairs: Mapping[Pair, Sequence[Comparison]], *, look: Mapping[str, Lo
     effects = [_effect(c, looks[pair]) for pair in drawn for c in pairs[pair] if math.isfinite(c.ratio) or math.isfinite(c.hedges_g)]
     if not effects:
         return None
-    more = f" The {len(drawn)} pairs with the smallest p of {len(pairs)} are drawn." if len(drawn) < len(pairs) else ""
+    which = "pairs with the smallest p of" if any(_first_p(pairs[pair]) <= 1 for pair in drawn) else "of"
+    more = f" The {len(drawn)} {which} {len(pairs)} are drawn." if len(drawn) < len(pairs) else ""
     caption = (
         "Effects on all descriptors: left as a ratio of the conditions\u2019 means (1 = equal), right as a difference in standard "
         "deviations of the replicates (0 = equal). Lines: 95\u202f% intervals; an arrow where a line goes on. "
-        f"Full markers differ after correction, open ones were not shown to.{more}"
+        f"Full markers differ after correction, open ones were not shown to, or there is no test.{more}"
     )
     figure = gallery.show(
         name,
         draw_effects(effects),
-        numbers=csv_text([f.name for f in dataclasses.fields(Comparison)], [_cells(c) for group in pairs.values() for c in group]),
+        numbers=numbers,
         alt="Effects on each descriptor with 95 % intervals. The numbers are in the tables below.",
         caption=caption,
     )
@@ -118,20 +134,21 @@ def _table_of_pair(group: Sequence[Comparison]) -> Markup:
         "Hedges\u2019 g",
         "p, corrected",
         "p",
-        "Rank test p",
+        "Rank test p, corrected",
         join(["p per ROI,", element("br"), "pseudo-replicated"]),
     ]
     body = [_row(c, titles([c.descriptor])[c.descriptor]) for c in group]
     said = f": {replicates_said(first)}"
     if math.isfinite(first.p_rank_smallest):
-        said += f"; on so few, a rank test can\u2019t give a p below {p_value(first.p_rank_smallest).removeprefix('<')}"
+        said += f"; on so few, a rank test can\u2019t give a p below {p_value(first.p_rank_smallest).removeprefix('<')} before correction"
     heading = element("h4", versus(first.reference, first.condition), element("span", said, class_="soft"))
     return join([heading, table(header, body, numeric=range(2, len(header)), whole=(1,), class_="compared")])
 
 
 def _row(c: Comparison, title: Title) -> list[str]:
     name = element("b", title.name) if c.verdict == DIFFERS else title.name
-    corrected = element("b", p_value(c.p_family)) if c.verdict == DIFFERS else p_value(c.p_family)
+    said = c.verdict if c.verdict == NOT_TESTABLE else p_value(c.p_family)
+    corrected = element("b", said) if c.verdict == DIFFERS else said
     return [
         name,
         title.unit,
@@ -142,7 +159,7 @@ def _row(c: Comparison, title: Title) -> list[str]:
         _with_interval(c.hedges_g, c.hedges_g_low, c.hedges_g_high),
         corrected,
         p_value(c.p),
-        p_value(c.p_rank),
+        p_value(c.p_rank_family),
         element("span", p_value(c.p_roi), class_="pm"),
     ]
 
@@ -169,7 +186,8 @@ def replicates_said(c: Comparison) -> str:
 
 HOW_TO_READ = (
     "p: Welch\u2019s t test of the replicates\u2019 means (paired: the paired t test), on which the verdict rests. Corrected: times the "
-    "number of tests in the family (Bonferroni). Rank test: Mann-Whitney of the replicates\u2019 means (paired: Wilcoxon\u2019s signed "
-    "rank test), not corrected. Intervals: 95\u202f%. Pseudo-replicated: Mann-Whitney that takes every ROI for an independent "
+    "number of tests in the family (Bonferroni). Not testable: the replicates (paired: the differences of partners) don\u2019t vary, so "
+    "nothing says how far they would by chance. Rank test: Mann-Whitney of the replicates\u2019 means (paired: Wilcoxon\u2019s signed "
+    "rank test), corrected likewise. Intervals: 95\u202f%. Pseudo-replicated: Mann-Whitney that takes every ROI for an independent "
     "sample. ROIs of one cell are not independent, so it finds differences where there are none; it is shown because many papers quote it."
 )

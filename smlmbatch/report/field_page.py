@@ -172,7 +172,13 @@ def _overall(page: FieldPage) -> Markup | None:
     if not page.checks:
         return None
     light = worst(check.light for check in page.checks)
-    return light_mark(light, MARKS[light].word)
+    return light_mark(light, MARKS[light].word + _possible(page.checks) if light == "green" else MARKS[light].word)
+
+
+def _possible(checks: Sequence[QualityCheck]) -> str:
+    """How many checks stand behind a good field, where they are fewer than half."""
+    able, names = ({check.check for check in checks if check.light != "grey" or grey} for grey in (False, True))
+    return f", {len(able)} of {counted(len(names), 'check')} possible" if 2 * len(able) < len(names) else ""
 
 
 def _facts(row: Row) -> list[tuple[str, str]]:

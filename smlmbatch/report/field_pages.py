@@ -25,7 +25,7 @@ from smlmbatch.work import Campaign
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_VERSION = 1  # of the pages' form
+_VERSION = 2  # of the pages' form
 _Group = tuple[int | None, str]  # channel, condition
 
 

@@ -28,6 +28,7 @@ _MARKERS = (("o", "-", "\u25cf"), ("D", "--", "\u25c6"), ("^", ":", "\u25b2"))  
 _LABEL_LETTERS = 24
 _SUPERPLOT_LETTERS = 17  # half of a superplot is left for the dots
 _INK, _SOFT, _LINE = "#1d2329", "#5b6670", "#dfe3e7"
+_DIGIT_IN = 0.082  # width of a digit of a tick's label
 _SUPERPLOT_IN = 3.6  # three abreast on the page
 _PNG_DPI = 220  # 800 pixels for a superplot: sharp on a slide
 _DOTS_DPI = 200  # of the ROIs' dots within an SVG
@@ -154,7 +155,18 @@ def draw_superplot(panel: Panel, *, rng: np.random.Generator) -> Drawing:
         width_in = _SUPERPLOT_IN - left_in - 0.14
         axes = figure.add_axes((left_in / size_in[0], bottom_in / size_in[1], width_in / size_in[0], height_in / size_in[1]))
         _draw_strips(axes, panel, labels, rng)
+        width_in -= _overhang(axes, width_in, 0.14)
+        axes.set_position((left_in / size_in[0], bottom_in / size_in[1], width_in / size_in[0], height_in / size_in[1]))
         return _drawn(figure)
+
+
+def _overhang(axes: Axes, width_in: float, margin_in: float) -> float:
+    """By how much the x axis has to be narrower so that no label stands beyond the margin on its right, in inches."""
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in axes.get_xticks().tolist() if low <= tick <= high]
+    shares = ((tick - low) / (high - low) for tick in ticks)  # of the width, left of each tick
+    beyond = zip((_DIGIT_IN * len(_written(tick)) / 2 - margin_in for tick in ticks), shares, strict=True)
+    return max((max(0.0, right - width_in * (1 - share)) / share for right, share in beyond if share > 0.5), default=0.0)
 
 
 def _draw_strips(axes: Axes, panel: Panel, labels: Sequence[str], rng: np.random.Generator) -> None:
@@ -353,9 +365,14 @@ def draw_curves(conditions: Sequence[Curves]) -> Drawing:
 def _number_axis(axes: Axes, which: Literal["x", "y"], *, most: int = 4) -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}".replace("-", "\u2212")))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _written(value)))
     axes.grid(axis=which, color=_LINE, lw=0.6, zorder=0)
     axes.set_axisbelow(True)
+
+
+def _written(value: float) -> str:
+    """A tick's label, with a true minus sign."""
+    return f"{value:,g}".replace("-", "\u2212")
 
 
 def _drawn(figure: Figure) -> Drawing:

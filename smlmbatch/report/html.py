@@ -17,7 +17,7 @@ from smlmbatch.analyse.grouping import group_rois
 from smlmbatch.analyse.results import QualityCheck
 from smlmbatch.analyse.tables import Tables, legible, read_tables
 from smlmbatch.config import to_toml
-from smlmbatch.report.cautions import design_cautions
+from smlmbatch.report.cautions import cluster_cautions, design_cautions
 from smlmbatch.report.costs import show_costs
 from smlmbatch.report.curves import ripley_curves
 from smlmbatch.report.descriptors import replicates_csv, show_channel
@@ -116,14 +116,16 @@ def _gather(campaign: Campaign, gallery: Gallery) -> _Evidence:
         min_locs=settings.tile.min_locs,
         paired=bool(settings.compare.paired),
     )
+    rows = in_order(with_sample(campaign, tables.fields.to_pylist()))
+    contradictions = cluster_cautions(numbers.comparisons, channel_titles=channel_titles(rows), config=settings)
     return _Evidence(
         campaign=campaign,
         tables=tables,
-        rows=in_order(with_sample(campaign, tables.fields.to_pylist())),
+        rows=rows,
         checks=read_checks(campaign.output),
         grouped=grouped,
         numbers=numbers,
-        cautions=design_cautions(tables.rois, tables.fields, config=settings),
+        cautions=[*design_cautions(tables.rois, tables.fields, config=settings), *contradictions],
         gallery=gallery,
     )
 

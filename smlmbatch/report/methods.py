@@ -119,7 +119,7 @@ def _averaged(config: Config) -> str:
 def _compared(config: Config) -> str:
     compare = config.compare
     columns = condition_columns(compare)
-    product = f" (each combination of {', '.join(columns)})" if columns != ["condition"] else ""
+    product = f" (each combination of {', '.join(name.removeprefix('label_') for name in columns)})" if columns != ["condition"] else ""
     test, rank = "Welch\u2019s t test [welch]", "Mann-Whitney\u2019s test"
     if compare.paired:
         test, rank = f"a t test paired by {compare.paired}", "Wilcoxon\u2019s signed rank test"

@@ -18,8 +18,8 @@ from smlmbatch.analyse.fingerprint import table_path
 from smlmbatch.analyse.quality import worst
 from smlmbatch.analyse.results import LIGHTS, Light, QualityCheck
 from smlmbatch.report.lights import MARKS, light_key, light_mark
-from smlmbatch.report.page import Markup, breakable, element, join, table
-from smlmbatch.report.wording import count, counted, number
+from smlmbatch.report.page import Markup, advice, breakable, element, join, table
+from smlmbatch.report.wording import count, counted, number, told
 
 Row = Mapping[str, Any]  # one row of fields.parquet
 
@@ -125,12 +125,18 @@ def _badness(by_check: Mapping[str, Sequence[QualityCheck]]) -> tuple[int, int]:
 
 
 def read_checks(output: Path) -> list[QualityCheck]:
-    """The rows of `tables/quality.parquet`, in its order; null becomes NaN where the column holds numbers."""
+    """The rows of `tables/quality.parquet`, in its order, sentences as the page shows them; null becomes NaN in numbers."""
     import pyarrow.parquet as pq
 
     names = [f.name for f in dataclasses.fields(QualityCheck)]
     rows = pq.ParquetFile(table_path(output, "quality")).read(columns=names).to_pylist()
-    return [QualityCheck(**row | {name: math.nan if row[name] is None else row[name] for name in _NUMBERS}) for row in rows]
+    checks = (QualityCheck(**row | {name: math.nan if row[name] is None else row[name] for name in _NUMBERS}) for row in rows)
+    return [dataclasses.replace(check, text=told(check.text, share=_value_in(check))) for check in checks]
+
+
+def _value_in(check: QualityCheck) -> str:
+    """The percentage that a check's sentence gives for its value; none where the value is no share."""
+    return _value(check) if words_of(check.check).show is _share and check.light != "grey" else ""
 
 
 _NUMBERS = ("value", "amber", "red")
@@ -209,7 +215,9 @@ def _sentences(name: str, checks: Sequence[QualityCheck], rows: Sequence[Row]) -
     lines = [_sentence(check, names[check.key], several=several) for check in hit[:_MOST_SENTENCES]]
     more = hit[_MOST_SENTENCES:]
     if more:
-        marks = [element("span", light_mark(check.light, _value(check)), " ", names[check.key]) for check in more[:_MOST_NAMES]]
+        marks = [
+            element("span", light_mark(check.light, _value(check)), " ", _link(check, names[check.key])) for check in more[:_MOST_NAMES]
+        ]
         rest = f"and {count(len(more) - _MOST_NAMES)} more" if len(more) > _MOST_NAMES else None
         lines.append(element("p", "The same in ", *(part for mark in marks for part in (mark, " ")), rest, class_="finding alike"))
     return join([element("h4", words_of(name).column, element("span", f": {said}", class_="soft")), *lines])
@@ -228,8 +236,11 @@ def _value(check: QualityCheck) -> str:
 
 def _sentence(check: QualityCheck, name: str, *, several: bool) -> Markup:
     channel = f", channel {check.channel}" if several and check.channel is not None else ""
-    field = element("a", breakable(name), href=f"fields/{check.key}.html")
-    return element("p", light_mark(check.light), " ", field, channel, ": ", check.text, class_="finding")
+    return element("p", light_mark(check.light), " ", _link(check, name), channel, ": ", advice(check.text), class_="finding")
+
+
+def _link(check: QualityCheck, name: str) -> Markup:
+    return element("a", breakable(name), href=f"fields/{check.key}.html")
 
 
 def _unjudged(checks: Sequence[QualityCheck]) -> Markup | None:

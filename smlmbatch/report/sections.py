@@ -329,7 +329,7 @@ def _pictures_of(result: FieldResult, row: Row, *, columns: int) -> list[Markup]
 
 
 def channel_titles(rows: Sequence[Row]) -> dict[int, str]:
-    """What each channel is called: its number and the names that fields give it; empty where there is one channel only."""
+    """What each channel is called: its number, and its name where all its fields share it; empty where there is one channel only."""
     names: dict[int, set[str]] = {}
     for row in rows:
         for channel, name in zip(row["channels"] or [], row["channel_names"] or [], strict=True):
@@ -340,5 +340,5 @@ def channel_titles(rows: Sequence[Row]) -> dict[int, str]:
 
 
 def _channel_title(channel: int, names: set[str]) -> str:
-    told = " / ".join(sorted(names - {"", str(channel), f"channel {channel}"}))
-    return f"Channel {channel}" + (f": {told}" if told else "")
+    told = names - {"", str(channel), f"channel {channel}"}
+    return f"Channel {channel}" + (f": {told.pop()}" if len(names) == len(told) == 1 else "")

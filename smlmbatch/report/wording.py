@@ -1,6 +1,7 @@
 """Words and numbers of the report: what a descriptor is called, how a number is written, what to do about a warning."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -131,7 +132,10 @@ def rounded(value: float, low: float, high: float) -> tuple[str, str, str]:
     (('1.82', '1.49', '2.21'), True)
     """
     half = (high - low) / 2
-    decimals = _decimals(value, 3) if not math.isfinite(half) or half <= 0 else min(_decimals(half, 2), _decimals(value, 3))
+    if not math.isfinite(half) or half <= 0:
+        decimals = _decimals(value, 3)
+    else:
+        decimals = min(_decimals(half, 2), _decimals(value, 3)) if value else _decimals(half, 2)
     shown, shown_low, shown_high = (_signed(x, decimals) for x in (value, low, high))
     return shown, shown_low, shown_high
 
@@ -183,6 +187,22 @@ def length(value_nm: float) -> str:
     ('5\u202fµm', '500\u202fnm')
     """
     return f"{value_nm / 1000:g}{_THIN}µm" if value_nm >= 1000 else f"{value_nm:g}{_THIN}nm"
+
+
+_SHARE = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]\d+)?) %")
+
+
+def told(text: str, *, share: str = "") -> str:
+    """A check's sentence as the page shows it: true minus signs, its percentage as the lights show it.
+
+    Parameters
+    ----------
+    share : the check's value, where it is a percentage
+
+    >>> told("x -11, y +11 (--roi-nm)") == "x \u221211, y +11 (--roi-nm)", told("20 % of 3.", share="20.4\u202f%")
+    (True, '20.4\u202f% of 3.')
+    """
+    return re.sub(r"(?<![\w.\u2013-])-(?=\d)", "\u2212", _SHARE.sub(share, text, count=1) if share else text)
 
 
 # ---- warnings and hints

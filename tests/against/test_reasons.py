@@ -45,6 +45,11 @@ def test_other_results_under_one_fingerprint():
     assert (reason.kind, "report" in reason.text) == ("unknown", True)
 
 
+@pytest.mark.parametrize("change", [{}, {"config": PARTS["config"] | {"quality": {}}}, {"upstream": PARTS["upstream"] * 2}])
+def test_there_is_always_a_reason(change):
+    assert why(unit("1"), unit("2", PARTS | change), {}, {}) == (Reason("unknown", "made of the same parts under another fingerprint"),)
+
+
 def test_units_that_kept_nothing():
     (reason,) = why(unit("1", {}), unit("2"), {}, {})
     assert (reason.kind, "did not keep" in reason.text) == ("unknown", True)

@@ -23,6 +23,8 @@ def tables(rows: Sequence[Mapping[str, object]], labels: Mapping[str, Mapping[st
     keys = sorted({str(row["key"]) for row in filled})
     names = sorted({f"label_{name}" for own in (labels or {}).values() for name in own})
     columns = {name: [(labels or {}).get(key, {}).get(name.removeprefix("label_"), "") for key in keys] for name in names}
+    first = {row["key"]: row for row in reversed(filled)}
+    columns |= {name: pa.array([first[key][name] for key in keys], pa.string()) for name in ("condition", "replicate")}
     fields = pa.table({"key": pa.array(keys, pa.string()), "status": pa.array(["ok"] * len(keys), pa.string()), **columns})
     return pa.Table.from_pylist(filled, schema=ROWS), fields
 
@@ -43,5 +45,7 @@ def campaign(values: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[pa.Table, 
         own |= {name: array.ravel().tolist() for name, array in values[condition].items()}
         for name, column in columns.items():
             column.extend(own.get(name, [None] * n))
-    keys = sorted(set(columns["key"]))
-    return pa.table(columns, schema=ROWS), pa.table({"key": keys, "status": ["ok"] * len(keys)})
+    own = dict(zip(columns["key"], columns["condition"], strict=True))
+    keys = sorted(own)
+    fields = {"key": keys, "status": ["ok"] * len(keys), "condition": [own[key] for key in keys], "replicate": keys}
+    return pa.table(columns, schema=ROWS), pa.table(fields)

@@ -51,6 +51,7 @@ def test_settings_decide(campaign, tmp_path):
     found = write_comparisons(tmp_path, config=config, fingerprint="f2")
     assert {(c.channel, c.reference, c.n_pairs) for c in found} == {(None, "ctrl \u00d7 channel 0", 3)}
     assert {c.condition for c in found} == {"ctrl \u00d7 channel 1", "egf \u00d7 channel 0", "egf \u00d7 channel 1"}
-    with pytest.raises(ConfigError, match="no such condition"):
-        write_comparisons(tmp_path, config=config_from_dict({"compare": {"reference": "x"}}), fingerprint="f3")
-    assert pq.read_schema(table_path(tmp_path, "comparisons")).metadata[b"smlmbatch_fingerprint"] == b"f2"
+    assert write_comparisons(tmp_path, config=config_from_dict({"compare": {"reference": "x"}}), fingerprint="f3") == []
+    with pytest.raises(ConfigError, match="no column"):
+        write_comparisons(tmp_path, config=config_from_dict({"compare": {"paired": "x"}}), fingerprint="f4")
+    assert pq.read_schema(table_path(tmp_path, "comparisons")).metadata[b"smlmbatch_fingerprint"] == b"f3"

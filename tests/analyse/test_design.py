@@ -1,6 +1,7 @@
 import numpy as np
 
 from smlmbatch.analyse.design import batch_warnings, unpaired_blocks
+from smlmbatch.analyse.statistics import MOST_CONDITIONS
 from smlmbatch.config import CompareConfig
 from tests.analyse.drawn import tables
 
@@ -60,3 +61,14 @@ def test_batches_that_vary_more_than_conditions():
 
 def test_batches_that_do_not_vary_warn_rarely():
     assert sum(bool(warnings(crossed(batch=0.0, condition=0.0, seed=seed))) for seed in range(60)) <= 3
+
+
+def test_what_is_not_compared_as_conditions_are_too_many_is_not_warned_of():
+    rows = [row(f"c{i:02}", i, f"day {i}") for i in range(MOST_CONDITIONS + 1)]
+    rois, fields = tables(rows)
+    for settings in ({}, {"paired": "batch"}):
+        assert warnings(rows, **settings) == []
+        assert unpaired_blocks(rois, fields, config=CompareConfig(**settings), min_locs=50) == []
+    assert len(warnings(rows, reference="c00")) == MOST_CONDITIONS
+    found = unpaired_blocks(rois, fields, config=CompareConfig(paired="batch", reference="c00"), min_locs=50)
+    assert len(found) == MOST_CONDITIONS

@@ -133,3 +133,23 @@ def test_g_is_unbiased():
     found = [hedges_g(*replicates((3, 3, 1, False, False), number), paired=False).value for number in range(4000)]
     # its standard deviation at 4 degrees of freedom is about 2, so the mean's error about 0.03
     assert np.mean(found) == pytest.approx(2.0, abs=0.12)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("spread", [1e-4, 1e-7])  # t of 4e4, where scipy's inverse is wrong, and of 4e7, where it never returns
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_g_of_groups_that_hardly_vary(spread, sign, paired):
+    a = 10 + spread * np.array([0.0, 1.0, -1.0])
+    b = a[::-1] + 3 * sign if paired else a + 3 * sign
+    found, d = hedges_g(a, b, paired=paired), (b.mean() - a.mean()) / a.std(ddof=1)
+    freedom = 2 if paired else 4
+    expected = sorted(d * np.sqrt(stats.chi2.ppf([0.025, 0.975], freedom) / freedom))
+    assert (found.low, found.high) == pytest.approx(tuple(expected), rel=1e-5)
+    assert found.low < found.value < found.high
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_both_ways_to_the_interval_of_g_meet(sign):
+    a = np.array([0.0, 1.0, -1.0])
+    ends = [hedges_g(a, a + sign * shift * np.sqrt(2 / 3), paired=False) for shift in (999.9, 1000.1)]  # t is the shift
+    assert (ends[0].low, ends[0].high) == pytest.approx((ends[1].low, ends[1].high), rel=1e-3)

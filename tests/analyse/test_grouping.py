@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from smlmbatch.analyse.grouping import EMPTY, check_columns, check_plan, condition_columns, group_rois
+from smlmbatch.analyse.grouping import EMPTY, check_columns, check_plan, condition_columns, group_rois, resolved_columns
 from smlmbatch.config import CompareConfig
 from smlmbatch.errors import ConfigError
 from smlmbatch.samples import Field
@@ -109,4 +109,90 @@ def test_plans_are_checked_before_anything_is_computed():
 
 
 def test_names_of_columns():
-    assert condition_columns(CompareConfig(conditions="a, label_b,,a")) == ["a", "b"]
+    assert condition_columns(CompareConfig(conditions="a, label_b,,a")) == ["a", "label_b"]
+    found = resolved_columns(["a"], config=CompareConfig(conditions="a, label_a,batch,label_batch"))
+    assert found == [("a", True), ("batch", False)]
+
+
+def test_a_blank_pairs_nothing():
+    assert CompareConfig(paired=" ") == CompareConfig()
+    assert "block" not in group_rois(*tables(ROWS), config=CompareConfig(paired=" ")).column_names
+
+
+ODD = {key: {"region": f"sheet {key}", "channel_0": "red", "label_dose": key.upper()} for key in ("a", "b")}
+
+
+def test_columns_of_the_sheet_are_reached_whatever_they_are_called():
+    rois, fields = tables(ROWS, ODD)
+
+    def of(columns, **settings):
+        return group_rois(rois, fields, config=CompareConfig(conditions=columns, **settings))["condition"].to_pylist()
+
+    assert of("label_region") == ["sheet a"] * 2 + ["sheet b"] * 2
+    assert of("label_region", periphery_nm=1000.0) == of("label_region")
+    assert of("label_channel") == ["red", EMPTY] * 2
+    assert of("label_dose") == of("label_label_dose") == ["A"] * 2 + ["B"] * 2
+    both = {key: {"dose": key, "label_dose": key.upper()} for key in ("a", "b")}
+    for name, first in (("label_dose", "a"), ("label_label_dose", "A")):
+        assert group_rois(*tables(ROWS, both), config=CompareConfig(conditions=name))["condition"][0].as_py() == first
+
+
+@pytest.mark.parametrize("settings", [{"conditions": "condition,region"}, {"conditions": "channel"}, {"paired": "region"}])
+def test_a_name_that_may_mean_two_columns_is_refused(settings):
+    fields = [Field(path="a", name="a", condition="x", replicate="1", labels=(("channel", "red"), ("region", "rim")), cell_outline="o.csv")]
+    with pytest.raises(ConfigError, match=r"write label_(region|channel) for the sheet's, or rename"):
+        check_plan(fields, config=CompareConfig(**settings))
+    check_plan(fields, config=CompareConfig(conditions="label_region,label_channel", reference="rim \u00d7 red"))
+
+
+def test_known_names_are_listed_once_and_as_they_can_be_written():
+    with pytest.raises(ConfigError) as refused:
+        check_columns(["region", "dye_0", "dye_1", "label_dose", "condition_1", "batch_0"], config=CompareConfig(conditions="x"))
+    assert str(refused.value).endswith("there are condition, region, replicate, batch, channel, dye, label_dose, label_region")
+    with pytest.raises(ConfigError, match="no column 'label_region'"):
+        check_columns([], config=CompareConfig(conditions="label_region"))
+
+
+# ---- replicates of several conditions
+
+
+def samples(*names):
+    """Two regions of each (condition, replicate)."""
+    return [
+        {"key": f"{c}{r}", "condition": c, "replicate": r, "region": region, "nn_mean_nm": 1.0}
+        for c, r in names
+        for region in ("core", "rim")
+    ]
+
+
+@pytest.mark.parametrize("paired", ["", "replicate"])
+def test_replicates_of_other_conditions_are_other_replicates(paired):
+    rois, fields = tables(samples(("A", "1"), ("A", "2"), ("B", "1")))
+    grouped = group_rois(rois, fields, config=CompareConfig(conditions="region", paired=paired))
+    expected = [name for name in ("A \u00d7 1", "A \u00d7 2", "B \u00d7 1") for _ in range(2)]
+    assert grouped["replicate"].to_pylist() == expected
+    if paired:
+        assert grouped["block"].to_pylist() == expected
+    for columns in ("condition", "region,condition"):
+        assert group_rois(rois, fields, config=CompareConfig(conditions=columns))["replicate"].equals(rois["replicate"])
+
+
+def test_names_of_replicates_that_are_no_others_stay():
+    rois, fields = tables(samples(("A", "1"), ("A", "2"), ("B", "3")))
+    assert group_rois(rois, fields, config=CompareConfig(conditions="region"))["replicate"].equals(rois["replicate"])
+
+
+def test_a_dye_swap_pairs_within_the_cells_though_channels_have_conditions():
+    """The field's own condition, not the channel's, tells replicates apart."""
+    rows = [
+        {"key": f"{day}/{cell}", "condition": "EGFR" if channel == (day == "swap") else "EREG", "replicate": cell, "channel": channel}
+        for day in ("plain", "swap")
+        for cell in ("1", "2")
+        for channel in (0, 1)
+    ]
+    labels = {key: {"protein_0": "EGFR", "protein_1": "EREG"} for key in ("plain/1", "plain/2")}
+    labels |= {key: {"protein_0": "EREG", "protein_1": "EGFR"} for key in ("swap/1", "swap/2")}
+    rois, fields = tables(rows, labels)
+    fields = fields.set_column(fields.schema.get_field_index("condition"), "condition", pa.array(["plain"] * 2 + ["swap"] * 2))
+    blocks = group_rois(rois, fields, config=CompareConfig(conditions="protein", paired="replicate"))["block"].to_pylist()
+    assert blocks[::2] == blocks[1::2] == ["plain \u00d7 1", "plain \u00d7 2", "swap \u00d7 1", "swap \u00d7 2"]

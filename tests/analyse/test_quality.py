@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from smlmbatch.analyse.quality import RULES, checks_of, judge, worst
 from smlmbatch.analyse.results import LIGHTS, QualityCheck
 from smlmbatch.analyse.tables import read_tables, write_tables
-from smlmbatch.config import Config, QualityConfig
+from smlmbatch.config import Config, PrepareConfig, QualityConfig
 from smlmbatch.samples import Field
+from smlmbatch.settings import resolve
 from smlmbatch.work import FieldResult
 
 RESULT = FieldResult(field=Field(path="ctrl/a.csv", name="a.csv", condition="ctrl", replicate="r1"), units={})
@@ -23,7 +24,7 @@ GOOD = {
 }
 
 
-def check(name, *, merged=False, config=None, **values):
+def check(name, *, merged=False, config=None, no_field="", **values):
     """The check called `name` of a field that is good but for `values`."""
     found = GOOD | values
     attrs = {
@@ -33,6 +34,7 @@ def check(name, *, merged=False, config=None, **values):
         "field_values": {key: found[key] for key in ("cut", "rois")},
         "notes": {key: "nothing to measure" for key, value in found.items() if value is None},
         "crowded_nm": [520.0],
+        **({"no_field": no_field} if no_field else {}),
     }
     checks = judge(RESULT, attrs, config or Config())
     assert [one.check for one in checks] == list(RULES)
@@ -64,7 +66,7 @@ def test_a_good_field_is_green_in_all(name):
         ("blinks", 0.11, 0.51),
         ("crowding", 0.11, 0.31),
         ("illumination", 0.59, 0.34),
-        ("cut", 0.11, 0.41),
+        ("cut", 0.41, 0.81),
         ("rois", 4.0, 0.0),
     ],
 )
@@ -119,13 +121,61 @@ def test_sentences_hold_the_numbers():
     assert "x +40, y -30" in check("drift_nm", drift_nm=50.0, drift_x_nm=40.0, drift_y_nm=-30.0).text
     assert check("rois", rois=0.0).text.startswith("No region is kept")
     assert check("rois", rois=1.0).text.startswith("1 region is kept")
+    assert "--roi-nm" in check("rois", rois=1.0).text
 
 
-def test_blinks_left_after_merging_ask_for_more_of_it():
-    assert "prepare.merge_nena = " in check("blinks", blinks=0.4).text
-    text = check("blinks", blinks=0.4, merged=True).text
-    assert "although blinks were merged" in text
-    assert "prepare.merge_dark_frames" in text
+def test_nena_of_merged_blinks_is_that_of_before():
+    """Merged locs have a better precision; what NeNA is held against is the one of single locs."""
+    values = {"nena_over_precision": 2.87, "nena_nm": 28.7, "precision_median_nm": 6.0}
+    found = check("nena_over_precision", merged=True, precision_unmerged_nm=10.0, **values)
+    assert found.light == "red"
+    assert "28.7 nm from molecules seen in following frames before merging, but the file states 10.0 nm" in found.text
+    assert "before merging" not in check("nena_over_precision", **values).text
+    assert "6.0 nm" in check("nena_over_precision", **values).text
+
+
+def test_green_blinks_say_what_they_do_not_see():
+    assert "Later blinks of the same molecule are not seen" in check("blinks", blinks=0.02).text
+
+
+def merging(**prepare):
+    return Config(prepare=PrepareConfig(**prepare))
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (merging(merge_nena=1.0), "over 1 x NeNA: molecules"),
+        (merging(merge_nena=1.0), "Only 22 % of two sightings of a molecule lie so near: widen the distance"),
+        (merging(merge_nm=20.0), "over 2 x NeNA: molecules"),
+        (merging(merge_nm=20.0), "Only 63 %"),
+        (merging(merge_nena=2.0), "--merge-nm 40)"),
+        (merging(merge_nena=4.0), "although blinks were merged: molecules"),
+        (merging(merge_nm=60.0), "Widen the distance (prepare.merge_nena in the settings, or --merge-nm)."),
+    ],
+)
+def test_blinks_left_after_merging(config, expected):
+    assert expected in check("blinks", blinks=0.4, merged=True, config=config, nena_nm=10.0).text
+
+
+def test_unmerged_blinks_are_to_be_merged():
+    assert "(prepare.merge_nena = 4 in the settings, or --merge-nm 40)" in check("blinks", blinks=0.4, nena_nm=10.0).text
+    assert "(prepare.merge_nena = 4 in the settings)" in check("blinks", blinks=0.4, nena_nm=None).text
+
+
+def test_origami_is_not_amber_for_its_own_merging():
+    config = resolve(preset="origami")
+    assert check("blinks", blinks=0.18, merged=True, config=config).light == "green"
+    assert check("blinks", blinks=0.18, merged=True).light == "amber"
+
+
+@pytest.mark.parametrize(("rois", "light"), [(0.0, "red"), (40.0, "amber")])
+def test_no_field_of_view(rois, light):
+    found = check("rois", rois=rois, no_field="not a field of view: particles centred on themselves can't be tiled")
+    assert found.light == light
+    assert found.text.endswith("The file is not a field of view: particles centred on themselves can't be tiled.")
+    assert "--roi-nm" not in found.text
+    assert "few" not in found.text
 
 
 def test_limits_are_those_of_the_settings():

@@ -1,7 +1,6 @@
 """Comparisons of tables whose truth is known; how often verdicts are wrong or right stands in test_inference."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from scipy import stats
 
@@ -9,7 +8,6 @@ from smlmbatch.analyse.compare import condition_means, replicate_means
 from smlmbatch.analyse.grouping import group_rois
 from smlmbatch.analyse.statistics import COMPARED, MOST_CONDITIONS, compare, summarise
 from smlmbatch.config import CompareConfig
-from smlmbatch.errors import ConfigError
 from tests.analyse.drawn import campaign, nested, tables
 
 NN = "nn_mean_nm"
@@ -93,12 +91,27 @@ def test_another_condition_does_not_change_an_interval():
     assert [str(c) for c in three] == [str(c) for c in compared(*tables(rows[::-1]))]
 
 
-def test_unknown_reference_is_refused_unless_fields_are_missing():
-    rois, fields = tables(ROWS)
-    with pytest.raises(ConfigError, match="there are ctrl; egf"):
-        compared(rois, fields, reference="control")
-    missing = fields.set_column(1, "status", pa.array(["failed"] + ["ok"] * (len(fields) - 1)))
-    assert compared(rois, missing, reference="control") == []
+def test_a_reference_whose_rois_were_all_dropped_costs_its_comparisons_only():
+    rois, fields = tables([*ROWS, row("control", 8, 1.0, kept=False)])
+    assert compared(rois, fields, reference="control") == []
+    rois, fields = tables([*(r | {"channel": c} for r in ROWS for c in (0, 1)), row("control", 8, 1.0), row("control", 9, 2.0)])
+    assert {c.channel for c in compared(rois, fields, reference="control")} == {0}
+
+
+def test_each_kind_of_test_is_corrected_for_its_own_number():
+    """Density doesn't vary between replicates, but between conditions and ROIs: no t test of it, a rank test and one of ROIs."""
+    varied = [r | {"density_per_um2": 7.0 + (r["condition"] == "egf")} for r in ROWS]
+    own = one(compared(*tables(varied)))
+    assert (own.n_family, own.p_family) == (1, own.p)
+    assert (own.p_rank_family, own.p_roi_family) == pytest.approx((2 * own.p_rank, 2 * own.p_roi))
+
+
+def test_replicates_of_other_conditions_are_not_pooled():
+    values = {("A", 1): 10.0, ("A", 2): 12.0, ("B", 1): 30.0, ("B", 2): 33.0}
+    rows = [row(c, r, v + shift, region=name) for (c, r), v in values.items() for name, shift in (("core", 0.0), ("rim", 1.0 + v / 100))]
+    for paired in ("", "replicate"):
+        found = one(compared(*tables(rows), conditions="region", paired=paired))
+        assert (found.n_replicates, found.n_pairs) == (4, 4 if paired else 0)
 
 
 def test_superplots_have_the_same_numbers():
@@ -157,10 +170,23 @@ def test_one_replicate_is_too_few(paired):
     assert own.n_rois == 2
 
 
-def test_what_does_not_vary_shows_no_difference():
+def test_what_does_not_vary_is_not_testable():
     own = one(compared(*tables(ROWS)), "density_per_um2")
-    assert (own.verdict, own.mean, own.difference) == ("no difference shown", 7.0, 0.0)
+    assert (own.verdict, own.mean, own.difference) == ("not testable", 7.0, 0.0)
     assert np.isnan([own.p, own.hedges_g, own.difference_low, own.p_roi]).all()
+
+
+@pytest.mark.parametrize("paired", ["", "replicate"])
+def test_replicates_apart_that_do_not_vary_are_not_testable(paired):
+    level = {False: (0.0, 0.0, 0.0), True: (1.0, 5.0, 9.0)}[bool(paired)]
+    rows = [row(c, r, level[r] + (c == "b")) for c in ("a", "b") for r in range(3)]
+    found = compared(*tables(rows), paired=paired)
+    own = one(found)
+    assert (own.verdict, own.difference) == ("not testable", 1.0)
+    assert np.isnan([own.p, own.p_family]).all()
+    (summary,) = summarise(found)
+    assert own in summary.untestable
+    assert own not in (*summary.unclear, *summary.untested)
 
 
 def test_nothing_at_all():
@@ -188,8 +214,8 @@ def test_summary_sorts_by_verdict_and_size():
     rois, fields = campaign(values)
     (summary,) = summarise(compared(rois, fields))
     assert [c.descriptor for c in summary.differing] == ["noise_fraction", NN]
-    assert {c.descriptor for c in summary.unclear} == {"nn_median_nm", "ripley_max_nm", "n_locs"}
-    assert summary.unclear[-1].descriptor == "n_locs"  # it doesn't vary, so its size is undefined
+    assert {c.descriptor for c in summary.unclear} == {"nn_median_nm", "ripley_max_nm"}
+    assert [c.descriptor for c in summary.untestable] == ["n_locs"]  # it doesn't vary
     assert len(summary.untested) == len(COMPARED) - 5
     assert (summary.channel, summary.pairs, summary.n_family) == (0, (("a", "b"),), 4)
     assert summary.fewest_replicates == 0  # where a descriptor is undefined

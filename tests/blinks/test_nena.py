@@ -37,6 +37,13 @@ def test_simulated_precision_is_found(kind, sigma_nm):
     assert found.precision_nm == pytest.approx(sigma_nm, rel=0.03)
 
 
+def test_a_runaway_loc_changes_nothing():
+    rng = np.random.default_rng(5)
+    x, y, frame = seen(rng, places(rng, "anywhere", 3000), 5)
+    runaway = np.append(x, -1e10), np.append(y, 1e10), np.append(frame, frame[:1])  # 10 m away
+    assert nena_nm(*runaway).precision_nm == pytest.approx(nena_nm(x, y, frame).precision_nm, rel=1e-6)
+
+
 @pytest.mark.parametrize("n_molecules", [300, 1000])
 def test_few_molecules(n_molecules):
     """100 pairs are certain to about 6 %; no bias is left in the mean of many fields."""

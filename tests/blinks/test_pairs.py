@@ -43,6 +43,16 @@ def test_far_from_the_origin_nanometres_survive():
     assert sort_by_frame(x, np.array([1.0e7, 1.0e7 + 4]), np.array([0, 1])).nearest_nm(1, reach_nm=50)[0] == pytest.approx(5.0)
 
 
+def test_a_runaway_loc_makes_nothing_coarse():
+    """10 m away, float32 would leave the others steps of 1 um."""
+    rng = np.random.default_rng(3)
+    x, y, frame = rng.uniform(0, 5000, 800), rng.uniform(0, 5000, 800), rng.integers(0, 20, 800)
+    x[0], y[1] = -1e10, 1e10
+    locs = sort_by_frame(x, y, frame)
+    assert (np.lexsort((x, frame)) == locs.order).all()
+    np.testing.assert_allclose(locs.nearest_nm(1, reach_nm=200), brute_force(x, y, frame, 1, 200)[locs.order], rtol=1e-6)
+
+
 def test_no_loc():
     empty = np.empty(0)
     assert len(sort_by_frame(empty, empty, np.empty(0, np.int32)).nearest_nm(1, reach_nm=10)) == 0

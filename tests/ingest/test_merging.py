@@ -68,6 +68,8 @@ def test_attributes_add_up(locs, merged):
     np.testing.assert_allclose(low, [merged.x_nm.min(), merged.y_nm.min()], atol=1e-3)
     assert attrs["merge_radius_nm"] == [RADIUS_NM]
     assert attrs["nena_nm"] == [nena_nm(locs["x_nm"], locs["y_nm"], locs["frame"]).precision_nm]
+    assert attrs["precision_unmerged_nm"] == [np.median(locs["precision_nm"].astype("f4").astype("f8"))]
+    assert attrs["precision_unmerged_nm"][0] > 1.05 * attrs["precision_median_nm"]
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 401 << 20])
@@ -95,6 +97,23 @@ def test_channels_are_merged_each_for_itself(locs, tmp_path):
         chosen = by_row["channel"] == number
         np.testing.assert_array_equal(by_row["row"][chosen], expected["row"])
         np.testing.assert_array_equal(by_row["n_merged"][chosen], expected["n_merged"])
+        stated = locs["precision_nm"][rows].astype("f4").astype("f8")
+        assert found.attrs["precision_unmerged_nm"][number] == np.median(stated)
+
+
+def test_two_words_of_one_channel_have_one_precision(locs, tmp_path):
+    channel = np.array(["1", "1.0", "2"])[np.arange(len(locs["frame"])) % 3]
+    found = ingest_file(write_csv(tmp_path / "f.csv", locs, channel=channel), tmp_path / "work", prepare={"merge_nm": RADIUS_NM})
+    stated = locs["precision_nm"].astype("f4").astype("f8")
+    assert found.attrs["channels"] == [1, 2]
+    assert found.attrs["precision_unmerged_nm"] == [np.median(stated[channel != "2"]), np.median(stated[channel == "2"])]
+
+
+def test_no_precision_is_stated(locs, write, tmp_path):
+    lines = [f"{x},{y},{frame}" for x, y, frame in zip(locs["x_nm"], locs["y_nm"], locs["frame"], strict=True)]
+    found = ingest_file(write("f.csv", "\n".join(["x_nm,y_nm,frame", *lines])), tmp_path / "work", prepare={"merge_nm": RADIUS_NM})
+    assert found.attrs["precision_unmerged_nm"] == [None]
+    assert found.attrs["nena_nm"][0] > 1
 
 
 def test_filters_come_before_merging(locs, csv_file, tmp_path):
@@ -139,5 +158,5 @@ def test_what_is_merged_already_stays_as_it_is(locs, tmp_path):
 def test_unmerged_files_have_no_column_of_it(csv_file, tmp_path):
     found = ingest_file(csv_file, tmp_path)
     assert "n_merged" not in found.arrays
-    assert "nena_nm" not in found.attrs
+    assert not {"nena_nm", "precision_unmerged_nm"} & set(found.attrs)
     assert found.attrs["n_merged_away"] == 0

@@ -43,9 +43,8 @@ def write_ingest(path: Path, columns: dict, tile_nm: float, attrs: dict) -> Unit
     return UnitReader(path)
 
 
-def write_tile(path: Path, ingest: UnitReader, ring_nm: np.ndarray, attrs: dict) -> UnitReader:
-    """One cell, ROIs of 3 um over the whole field, all kept."""
-    side = max(ingest.attrs["extent_nm"][1])
+def write_tile(path: Path, ingest: UnitReader, ring_nm: np.ndarray, side: float, attrs: dict) -> UnitReader:
+    """One cell, ROIs of 3 um over a field of that side, all kept."""
     at = np.arange(0, side - ROI_NM + 1, ROI_NM)
     origin_nm = np.array([(x, y) for y in at for x in at]).reshape(-1, 2)
     n, bins, channels = len(origin_nm), int(side // BIN_NM) + 1, ingest.attrs["channels"]
@@ -55,7 +54,7 @@ def write_tile(path: Path, ingest: UnitReader, ring_nm: np.ndarray, attrs: dict)
         "roi_n_locs": np.full((n, len(channels)), 100),
         "outline_nm": ring_nm,
         "outline_start": np.array([0, len(ring_nm)]),
-        "density": np.zeros((bins, bins)),
+        "density": np.histogram2d(ingest.read("y_nm"), ingest.read("x_nm"), bins, [[0, bins * BIN_NM]] * 2)[0],
     }
     with unit_writer(path, "tile") as out:
         for name, spec in SCHEMA["tile"].items():
@@ -78,13 +77,13 @@ def quality_of(tmp_path):
     """Locs → the quality unit that the stage makes of them."""
     made = []
 
-    def make(columns: dict, *, ring_nm=None, tile_nm=1000.0, ingest=None, tile=None) -> UnitReader:
+    def make(columns: dict, *, ring_nm=None, tile_nm=1000.0, side_nm=None, ingest=None, tile=None) -> UnitReader:
         folder = tmp_path / str(len(made))
         folder.mkdir()
         locs = write_ingest(folder / "i.zip", columns, tile_nm, ingest or {})
-        side = max(locs.attrs["extent_nm"][1])
+        side = side_nm or max(locs.attrs["extent_nm"][1])
         ring = np.array([[0.0, 0], [side, 0], [side, side], [0, side]]) if ring_nm is None else np.asarray(ring_nm)
-        upstream = {"ingest": locs, "tile": write_tile(folder / "t.zip", locs, ring, tile or {})}
+        upstream = {"ingest": locs, "tile": write_tile(folder / "t.zip", locs, ring, side, tile or {})}
         with unit_writer(folder / "q.zip", "quality") as out:
             stage.run(
                 Work(

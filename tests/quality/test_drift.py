@@ -43,6 +43,24 @@ def test_offset_is_found(kind, shift_nm):
     assert found.length_nm == np.hypot(found.x_nm, found.y_nm)
 
 
+@pytest.mark.parametrize("shift_nm", [(-300, 200), (700, 0)])
+def test_offsets_are_neither_too_long_nor_too_short(shift_nm):
+    """Many locs of few molecules. Smoothed before the pairs missed at the edges are made up for, they come out 0.7 nm too long.
+
+    Shifts of whole and half pixels: between them, precisions much finer than a pixel move the maximum by up to a nm either way.
+    """
+    rng = np.random.default_rng(4)
+    drift = DriftSum(BLOCK_NM)
+    for _ in range(10):
+        half, odd = np.arange(20_000) % 2 == 1, np.arange(20_000) // 2 % 2 == 1
+        xy_nm = np.repeat(rng.uniform(0, BLOCK_NM, (200, 2)), 100, axis=0) + rng.normal(0, 12, (20_000, 2)) + half[:, None] * shift_nm
+        inside = ((xy_nm >= 0) & (xy_nm < BLOCK_NM)).all(axis=1)
+        x, y = xy_nm[inside].astype(np.float32).T
+        drift.add(x, y, half[inside], odd[inside])
+    found = drift.offset()
+    assert (found.x_nm, found.y_nm) == pytest.approx(shift_nm, abs=0.35)
+
+
 def test_the_error_is_the_scatter():
     """Over 24 fields, deviations are as large as their stated errors."""
     found = [offset_of("clusters", 3000, (40, 0), seed) for seed in range(24)]

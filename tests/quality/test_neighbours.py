@@ -54,13 +54,17 @@ def test_blinks_that_go_on(share):
     assert found.blinks(precision_nm=12.0)[0] == pytest.approx(within * second.sum() / len(both), abs=0.003)
 
 
-def test_a_bead_is_no_blink():
-    """It is there in the next frame and in those far away."""
-    xy_nm, frame, rng = scattered(20_000, seed=2)
+@pytest.mark.parametrize("n_scattered", [0, 20_000])
+def test_a_bead_is_no_blink(n_scattered):
+    """It is there in the next frame and in those far away; that no blinks go on can't be said either."""
+    xy_nm, frame, rng = scattered(n_scattered, seed=2)
     beads = np.repeat(rng.uniform(0, SIDE_NM, (5, 2)), N_FRAMES, axis=0)
     xy_nm = np.concatenate([xy_nm, beads + rng.normal(0, 5, beads.shape)])
     found = looked_at(locs_of(xy_nm, np.concatenate([frame, np.tile(np.arange(N_FRAMES), 5)])))
-    assert found.blinks(precision_nm=12.0)[0] < 0.002
+    share, reason = found.blinks(precision_nm=12.0)
+    assert np.isnan(share)
+    assert "beads" in reason
+    assert found.blinks(precision_nm=12.0, merged=True)[0] == pytest.approx(0, abs=0.02)
 
 
 def test_a_block_sees_over_its_edges():

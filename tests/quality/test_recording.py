@@ -18,13 +18,30 @@ def test_bins_of_frames(first, last):
 def test_fading_of_an_exponential():
     """Quarters of exp(-t / T) with T the whole recording: exp(-3/4) of the first is left in the last."""
     counts = np.rint(1e6 * np.exp(-np.arange(400) / 400)).astype(np.int64)
-    assert fading(counts)[0] == pytest.approx(np.exp(-0.75), rel=1e-4)
-    assert fading(np.concatenate([np.zeros(50, np.int64), counts]))[0] == fading(counts)[0]  # a channel that was taken second
+    alone = fading(counts, frame_bound=np.arange(401), recording=(0, 399))[0]
+    assert alone == pytest.approx(np.exp(-0.75), rel=1e-4)
+    second = np.concatenate([np.zeros(50, np.int64), counts])  # a channel that was taken second
+    assert fading(second, frame_bound=np.arange(451), recording=(50, 449))[0] == alone
+
+
+@pytest.mark.parametrize(("first", "last"), [(40_000, 40_999), (40_099, 41_000), (39_999, 40_900)])
+def test_a_short_channel_of_constant_rate_has_not_faded(first, last):
+    """Its first and last bin are those of the whole recording, which it fills in part."""
+    bound = frame_bounds(0, 41_000)
+    counts = np.histogram(np.repeat(np.arange(first, last + 1), 5), bound)[0]
+    assert fading(counts, frame_bound=bound, recording=(first, last)) == (pytest.approx(1.0), "")
+
+
+def test_fading_of_a_few_bins_is_not_told():
+    counts = np.histogram(np.repeat(np.arange(40_000, 40_420), 5), frame_bounds(0, 40_419))[0]
+    value, reason = fading(counts, frame_bound=frame_bounds(0, 40_419), recording=(40_000, 40_419))
+    assert np.isnan(value)
+    assert "fewer than 6" in reason
 
 
 @pytest.mark.parametrize("counts", [[], [0, 0], [199], [500], [60, 60, 60]])
 def test_fading_needs_something(counts):
-    value, reason = fading(np.array(counts, dtype=np.int64))
+    value, reason = fading(np.array(counts, dtype=np.int64), frame_bound=np.arange(len(counts) + 1), recording=(0, len(counts) - 1))
     assert np.isnan(value)
     assert reason
 

@@ -52,8 +52,9 @@ def test_a_good_field(quality_of):
     assert value(unit, "duplicates") == 0
     assert value(unit, "blinks") == pytest.approx(2 / 3 * (1 - np.exp(-9 / 4)), abs=0.02)
     assert value(unit, "illumination") > 0.7
-    assert unit.attrs["field_values"] == {"rois": 25.0, "cut": 1.0}
-    assert unit.attrs["notes"] == {}
+    assert unit.attrs["field_values"] == {"rois": 25.0, "cut": None}
+    assert set(unit.attrs["notes"]) == {"cut"}
+    assert "no_field" not in unit.attrs
     assert unit.attrs["crowded_nm"] == [pytest.approx(520, abs=1)]
     assert unit.attrs["n_sampled"] == unit.attrs["n_per_channel"] == [24_000]
 
@@ -145,15 +146,23 @@ def test_merged_blinks(quality_of):
     assert unit.attrs["merged"] is True
     assert value(unit, "nena_nm") == 9.5
     assert np.isnan(value(unit, "nena_over_precision"))
-    assert "merged" in unit.attrs["notes"]["nena_over_precision"]
+    assert unit.attrs["notes"]["nena_over_precision"] == "no precision is known of the locs before merging"
     assert value(unit, "blinks") < 0.01
+    unit = quality_of(columns | {"n_merged": np.full(3000, 3)}, ingest={"nena_nm": [30.0], "precision_unmerged_nm": [15.0]})
+    assert value(unit, "nena_over_precision") == 2.0
+    assert value(unit, "precision_unmerged_nm") == 15.0
+    assert value(unit, "precision_median_nm") == pytest.approx(10, rel=0.02)
+    unit = quality_of(columns | {"n_merged": np.full(3000, 3)}, ingest={"nena_nm": [None], "precision_unmerged_nm": [15.0]})
+    assert np.isnan(value(unit, "nena_over_precision"))
+    for name in ("nena_nm", "nena_over_precision"):
+        assert unit.attrs["notes"][name].startswith("before merging NeNA found no precision")
 
 
 def test_positions_alone(quality_of):
     columns = cell(n=500)
     unit = quality_of({name: columns[name] for name in ("x_nm", "y_nm")})
     assert {name for name, values in unit.attrs["values"].items() if values == [None]} == PER_CHANNEL
-    assert set(unit.attrs["notes"]) == PER_CHANNEL
+    assert set(unit.attrs["notes"]) == PER_CHANNEL | {"cut"}
     assert unit.attrs["notes"]["drift_nm"] == "the file has no frame numbers"
     assert unit.names() == ["nn_bound_nm", "nn_locs"]
 
@@ -175,6 +184,76 @@ def test_an_outline_that_is_the_field_is_not_cut(quality_of, tile, reason):
     unit = quality_of(cell(n=500), tile=tile)
     assert unit.attrs["field_values"]["cut"] is None
     assert reason in unit.attrs["notes"]["cut"]
+
+
+@pytest.mark.parametrize(
+    ("share", "cut"),
+    [(1.0, None), (0.97, None), (0.8, pytest.approx((15.5 + 2 * 12.3) / (31 + 24.6), abs=0.03)), (0.5, pytest.approx(2 / 3, abs=0.03))],
+)
+def test_an_outline_of_nearly_the_whole_field_is_not_cut(quality_of, share, cut):
+    """An outline keeps up to 300 nm away from the edge that cuts it."""
+    margin_nm, right_nm = 250.0, share * SIDE_NM
+    ring = [[margin_nm, margin_nm], [right_nm - margin_nm, margin_nm]]
+    ring += [[right_nm - margin_nm, SIDE_NM - margin_nm], [margin_nm, SIDE_NM - margin_nm]]
+    unit = quality_of(cell(n=500), ring_nm=ring)
+    assert unit.attrs["field_values"]["cut"] == cut
+    assert ("nearly the whole field" in unit.attrs["notes"].get("cut", "")) == (cut is None)
+
+
+def test_particles_on_top_of_each_other_are_no_field(quality_of):
+    """As their format says, or as many locs within less than any field say."""
+    columns = cell(n=500)
+    unit = quality_of(columns, ingest={"format": "particles"})
+    assert unit.attrs["no_field"] == "not a field of view: particles centred on themselves can't be tiled"
+    assert unit.attrs["field_values"]["cut"] is None
+    assert unit.attrs["notes"]["cut"] == unit.attrs["no_field"]
+    heap = columns | {name: columns[name] / 20 for name in ("x_nm", "y_nm")}
+    unit = quality_of(heap, tile={"density_threshold_per_um2": None})
+    assert unit.attrs["no_field"].startswith("not a field of view: 1500 locs within ")
+    assert unit.attrs["notes"]["cut"] == unit.attrs["no_field"]
+    assert "no_field" not in quality_of({name: values[:900] for name, values in heap.items()}).attrs
+
+
+@pytest.mark.parametrize("where", ["one loc", "one place"])
+def test_too_few_locs_for_an_outline(quality_of, where):
+    """No sign of a field that is evenly filled."""
+    columns = {name: values[: 1 if where == "one loc" else 900] for name, values in cell(n=300).items()}
+    columns |= {name: np.full_like(columns[name], 5000.0) for name in ("x_nm", "y_nm")}
+    unit = quality_of(columns, tile={"density_threshold_per_um2": None})
+    assert "too few locs for an outline" in unit.attrs["notes"]["cut"]
+
+
+@pytest.mark.parametrize(("unit_of", "known"), [(1e-3, True), (3e3, True), (1e-9, False)])
+def test_photons_of_any_unit(quality_of, unit_of, known):
+    """Of what lies beyond the bins no evenness is told."""
+    columns = cell(dim_right=0.3)
+    unit = quality_of(columns | {"photons": columns["photons"] * unit_of})
+    assert np.isfinite(value(unit, "illumination")) == known
+    if known:
+        assert value(unit, "illumination") == pytest.approx(value(quality_of(columns), "illumination"), rel=0.03)
+    else:
+        assert "illumination" in unit.attrs["notes"]
+        assert np.isnan(unit.read("illumination_photons")).all()
+
+
+@pytest.mark.parametrize("away_nm", [2e7, 1e9, 4e11])
+def test_one_loc_far_away(quality_of, away_nm):
+    """It makes tiles huge, as ingest does, and changes nothing that is measured of the others."""
+    columns = cell(shift_nm=60.0)
+    stray = {name: np.append(values, values[-1]) for name, values in columns.items()} | {"x_nm": np.append(columns["x_nm"], away_nm)}
+    tile_nm = 1000.0 * 2 ** max(0, int(np.ceil(np.log2(away_nm / 2e6))))
+    # the tile stage leaves the field without locs out of its raster
+    found = quality_of(stray, tile_nm=tile_nm, side_nm=SIDE_NM)
+    assert value(found, "drift_x_nm") == pytest.approx(60, abs=5)
+    assert value(found, "illumination") == pytest.approx(value(quality_of(columns), "illumination"), rel=0.01)
+
+
+def test_blocks_are_cut_into_parts(quality_of):
+    """The same parts, from tiles of 4 um and from one that is the whole field."""
+    columns = cell(n=3000, shift_nm=30.0)
+    one, other = quality_of(columns, tile_nm=4000.0), quality_of(columns, tile_nm=16_000.0)
+    for name in ("drift_x_nm", "drift_y_nm", "drift_error_nm"):
+        assert value(one, name) == pytest.approx(value(other, name), rel=1e-6), name
 
 
 def test_tiles_of_any_size(quality_of):

@@ -87,5 +87,8 @@ def row(key="a-1", light="green", **change):
         "replicate": "r1",
         "n_rois": 10,
         "n_rois_kept": 8,
+        "n": 500,
+        "n_cells": 1,
+        "outline_source": "found",
     }
     return values | change

@@ -2,7 +2,7 @@ import pytest
 
 from smlmbatch.analyse.tables import read_tables, write_tables
 from smlmbatch.config import Config, config_from_dict
-from smlmbatch.report.cautions import design_cautions, is_confounded
+from smlmbatch.report.cautions import cluster_cautions, contradicted_pairs, design_cautions, is_confounded
 
 
 @pytest.fixture(scope="module")
@@ -45,5 +45,67 @@ def test_sound_designs_raise_no_alarm(tables_of, batch):
 def test_lost_partners_are_named(tables_of):
     tables = tables_of(lambda condition, r: "" if (condition, r) == ("EGF", 2) else f"day {r}")
     (said,) = cautions(tables, paired="batch")
-    assert "left out of a comparison: day 2." in said
+    assert "Without a partner in another condition, so in no comparison: day 2." in said
     assert "Some fields have no entry in the column they are paired by." in said
+
+
+def test_who_has_a_partner_in_some_pair_is_not_called_left_out(made, tmp_path):
+    """Day 2 lacks B, but A and C share it; day 9 stands alone."""
+    days = {"A": (1, 2), "B": (1,), "C": (1, 2, 9)}
+    cells = [made.Cell(field=made.field(f"{c}/{d}.csv", c, f"r{d}", batch=f"day {d}"), n_locs=3000) for c, own in days.items() for d in own]
+    write_tables(made.build(tmp_path, cells), fingerprint="f")
+    (said,) = cautions(read_tables(tmp_path), paired="batch")
+    assert said == "Without a partner in another condition, so in no comparison: day 9."
+    (said,) = cautions(read_tables(tmp_path), paired="batch", reference="B")
+    assert said.endswith("in no comparison: day 2, day 9.")
+
+
+@pytest.fixture(scope="module")
+def two_channels(made, tmp_path_factory):
+    campaign = made.study(tmp_path_factory.mktemp("out"), channels=(0, 1), n_locs=2600)
+    write_tables(campaign, fingerprint="f")
+    return read_tables(campaign.output)
+
+
+def test_channels_of_the_same_cells_are_better_paired(two_channels):
+    assert cautions(two_channels, conditions="channel") == ["The same cells stand on both sides; --paired replicate compares within cells."]
+    assert cautions(two_channels, conditions="channel", paired="replicate") == []
+    assert cautions(two_channels) == []  # other cells
+    (said,) = cautions(two_channels, conditions="condition,channel")
+    assert "both sides of ctrl \u00d7 channel 1 against ctrl \u00d7 channel 0; egf" in said
+
+
+def contradicting(records, **change):
+    peak = {"ratio": 1.67, "difference": 62.0, **change}
+    return [
+        records.comparison("ripley_peak_nm", **peak),
+        records.comparison("cluster_radius_nm", ratio=0.76, difference=-5.0),
+        records.comparison("n_clusters", ratio=2.6),
+        records.comparison("density_per_um2"),
+    ]
+
+
+def said_of(found, titles=None):
+    return cluster_cautions(found, channel_titles=titles or {}, config=Config())
+
+
+def test_clusters_that_contradict_ripley_are_told(records):
+    (said,) = said_of(contradicting(records), {0: "Channel 0: EGFR"})
+    assert said.startswith("EGF against ctrl (channel 0): DBSCAN\u2019s clusters shrink while")
+    assert "maximum) grows. With eps = 25\u202fnm, wide loose clusters are probably broken into pieces." in said
+    assert said.endswith("tried a larger eps (measure.dbscan_eps_nm).")
+
+
+def test_the_other_way_round(records):
+    found = [records.comparison("ripley_peak_nm", difference=-9.0), records.comparison("cluster_area_nm2", difference=900.0)]
+    (said,) = said_of(found)
+    assert "clusters grow while" in said
+    assert "run together" in said
+    assert "a smaller eps" in said
+
+
+@pytest.mark.parametrize("change", [{"difference": -62.0}, {"verdict": "no difference shown"}])
+def test_clusters_in_line_with_ripley_raise_no_doubt(records, change):
+    found = contradicting(records, **change)
+    assert contradicted_pairs(found) == {}
+    assert said_of(found) == []

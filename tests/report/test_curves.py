@@ -68,6 +68,13 @@ def test_regions_of_one_field_have_curves_of_their_own(made, tmp_path):
     assert {c.condition: c.n_rois for c in curves} == {"in": (kept & inner & enough).sum(), "out": (kept & ~inner & enough).sum()}
 
 
+def test_curves_keep_replicates_of_other_conditions_apart(made, tmp_path):
+    curves = curves_of(made.study(tmp_path, channels=(0, 1), n_locs=4000, replicates=1), conditions="channel")
+    assert [(c.condition, c.replicate) for c in curves] == [
+        (f"channel {channel}", f"{name} \u00d7 rep0") for channel in (0, 1) for name in ("ctrl", "egf")
+    ]
+
+
 def test_rois_without_k_do_not_count(made, tmp_path):
     assert curves_of(made.study(tmp_path, n_locs=0)) == []
 

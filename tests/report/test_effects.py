@@ -21,9 +21,9 @@ def test_every_descriptor_has_its_row_replicates_first_rois_last(records, tmp_pa
     _, text = shown(found, tmp_path)
     header = text[text.index("|Descriptor|") : text.index("|Density|locs/µm²")]
     assert header.index("p, corrected") < header.index("Rank test p") < header.index("pseudo-replicated")
-    assert "|Density|locs/µm²|40.0|60.0|20.0|15.0 to 25.0|1.50|1.31 to 1.72|5.0|2.0 to 9.0|0.002|<0.001|0.029|<0.001|" in text
+    assert "|Density|locs/µm²|40.0|60.0|20.0|15.0 to 25.0|1.50|1.31 to 1.72|5.0|2.0 to 9.0|0.002|<0.001|0.11|<0.001|" in text
     assert "|Nearest neighbour, mean|nm|" in text
-    assert "4 replicates each; on so few, a rank test can\u2019t give a p below 0.029" in text
+    assert "4 replicates each; on so few, a rank test can\u2019t give a p below 0.029 before correction" in text
     assert "takes every ROI for an independent sample" in HOW_TO_READ
 
 
@@ -60,6 +60,18 @@ def test_many_pairs_are_ranked_and_the_rest_counted(records, tmp_path):
     assert "and 6 more pairs of conditions with larger p" in text
 
 
+def test_pairs_without_a_test_are_named_only(records, tmp_path):
+    bare = dict.fromkeys(("mean", "mean_reference", "difference", "ratio", "p_roi"), records.NAN)
+    found = [records.comparison(), *(records.untested(condition=name, n_pairs=0, paired="replicate", **bare) for name in ("X", "Y"))]
+    markup, text = shown(found, tmp_path)
+    assert markup.count("<table") == 1
+    assert "are drawn" not in text
+    assert "No test was possible, for lack of replicates or partners: |X| against |ctrl|; |Y| against |ctrl|." in text
+    assert text.count("|X| against") == 1
+    with (tmp_path / "figures" / "effects_c0.csv").open(newline="") as file:
+        assert {row["condition"] for row in csv.DictReader(file)} == {"EGF", "X", "Y"}
+
+
 def test_pairing_is_told(records, tmp_path):
     _, text = shown([records.comparison(paired="batch", n_pairs=3)], tmp_path)
     assert "3 pairs (by batch)" in text
@@ -74,3 +86,10 @@ def test_surest_first_puts_untested_last(records):
     ranked = surest_first([records.untested(), records.unclear(), records.comparison(hedges_g=3.0), records.comparison(hedges_g=-4.0)])
     assert [c.verdict for c in ranked] == ["differs", "differs", "no difference shown", "too few replicates"]
     assert ranked[0].hedges_g == -4.0
+
+
+def test_what_is_not_testable_is_told_so_in_the_table(records, tmp_path):
+    fixed = records.untested("n_clusters", n_replicates=3, n_replicates_reference=3, verdict="not testable")
+    _, text = shown([fixed, records.comparison()], tmp_path)
+    assert "|not testable|\u2013|\u2013|" in text
+    assert "Not testable: the replicates" in HOW_TO_READ

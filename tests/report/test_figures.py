@@ -1,3 +1,4 @@
+import io
 import re
 import xml.etree.ElementTree as ET
 
@@ -167,3 +168,14 @@ def test_rows_stand_in_the_order_given():
     drawing = draw_effects([effect("B"), effect("A"), effect("B", 2)])
     names = re.findall(rb"<!-- ([AB]) -->", drawing.svg)
     assert [name.decode() for name in names] == ["B", "A"]
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e3, 5e4])
+def test_labels_of_ticks_end_within_the_picture(scale):
+    """The page's ground is white: nothing but white in the last pixels of each row."""
+    from matplotlib.image import imread
+
+    for end in np.linspace(0.9, 1.1, 9):
+        rois = np.linspace(2.7, 5.0 * end, 30) * scale
+        drawing = draw_superplot(Panel(axis="n", strips=[strip(rois=rois, replicates=rois[:3], mean=rois[1])]), rng=rng())
+        assert (imread(io.BytesIO(drawing.png))[-120:, -2:, :3] == 1).all()

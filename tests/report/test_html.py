@@ -1,6 +1,7 @@
 import csv
 import re
 import statistics
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from smlmbatch.analyse.comparisons import read_comparisons
 from smlmbatch.analyse.tables import read_tables, write_tables
-from smlmbatch.config import to_toml
+from smlmbatch.config import config_from_dict, to_toml
 from smlmbatch.report.fingerprint import report_fingerprint
 from smlmbatch.report.gallery import Drawing
 from smlmbatch.report.html import write_report
@@ -256,11 +257,24 @@ def test_conditions_without_a_roi_are_named(made, tmp_path):
     assert "Without any kept ROI, so not described: broken, void." in page.text
 
 
+def test_a_reference_without_a_kept_roi_does_not_cost_the_report(made, tmp_path):
+    cells = [made.Cell(field=made.field(f"{c}{r}.csv", c, str(r)), empty=c == "void") for c in ("full", "void") for r in range(2)]
+    campaign = made.build(tmp_path, cells)
+    compared = config_from_dict({"compare": {"reference": "void"}}).compare
+    page, _ = report(replace(campaign, config=replace(campaign.config, compare=compared)))
+    assert "No ROI of the reference void was kept, so nothing is compared with it." in page.text
+    assert read_comparisons(tmp_path) == []
+
+
 def test_whole_field_is_advised_only_where_outlines_were_found(made, tmp_path):
     ragged = made.Cell(field=made.field("a.csv", "c", "r"), side_um=4.0, n_locs=300)
-    assert "--outline field" in report(made.build(tmp_path / "a", [ragged]))[0].text
+    text = report(made.build(tmp_path / "a", [ragged]))[0].text
+    assert "run again with --outline field" in text
+    assert re.search(r"smaller\W+--roi-nm\W+or\W+--outline\W+field", text)
     void = made.Cell(field=made.field("a.csv", "c", "r"), empty=True)
-    assert "--outline field" not in report(made.build(tmp_path / "b", [void]))[0].text
+    text = report(made.build(tmp_path / "b", [void]))[0].text
+    assert "run again with --outline field" not in text
+    assert "or |--outline" not in text
 
 
 def test_rois_of_few_locs_are_told(made, tmp_path):
@@ -335,7 +349,7 @@ def test_hostile_names_stay_names(made, tmp_path):
 def test_unusual_fields(made, tmp_path, look):
     campaign = made.build(tmp_path, [made.Cell(field=made.field("a.csv", "only", "r1"), **look)])
     page, _ = report(campaign)
-    assert re.search(r"\|1 field:[✓!✕?] 1 (good|worth a look|in doubt|not judged)\|", page.text)
+    assert re.search(r"\|1 field:([✓!✕?] 1 (good|worth a look|in doubt|not judged)|1 without a region)\|", page.text)
     n_channels = len(look.get("channels", (0,)))
     assert page.tags.count("svg") == (0 if look.get("n_locs") == 0 else n_channels)
     if "nothing to describe" not in page.text:
@@ -347,7 +361,7 @@ def test_unusual_fields(made, tmp_path, look):
 
 def test_all_fields_failed(made, tmp_path):
     page, _ = report(made.failing(made.study(tmp_path, n_locs=300)))
-    assert "|No.|6 fields:6 failed|" in page.text
+    assert "|Not judged: no file could be read.|6 fields:6 failed|" in page.text
     assert "|No ROI found.|" in page.text
     assert "Nothing to compare. No ROI was kept." in page.text
     assert "nothing to describe" in page.text

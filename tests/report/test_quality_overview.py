@@ -47,7 +47,7 @@ def test_amber_and_red_are_told_the_worst_first(records):
     assert "|Drift|: 1 in doubt, 2 worth a look|" in text
     assert text.index("drift_nm of b is told.") < text.index("drift_nm of a is told.")
     assert "drift_nm of c is told." not in text  # the field's own page says it
-    assert "The same in |!| 20 nm| c.csv" in text
+    assert "The same in |!| 20 nm| |c.|csv|" in text
     assert "drift_nm of d" not in text
 
 
@@ -78,6 +78,15 @@ def test_beyond_a_page_the_worst_are_shown(records):
     assert len([lights for lights in rows_of_lights(markup) if lights]) == 300
     assert "fields/f777.html" in markup
     assert "The 300 worst of 1,000 fields are shown" in markup
+
+
+def test_sentences_and_lights_tell_one_percentage(made, tmp_path):
+    cell = made.Cell(field=made.field("a.csv", "c", "r"), quality=(("fading", 0.0345), ("blinks", 0.00217), ("rois", 0.0)))
+    write_tables(made.build(tmp_path, [cell]), fingerprint="f")
+    texts = {c.check: c.text for c in read_checks(tmp_path)}
+    assert "fall to 3.5\u202f% from the first" in texts["fading"] or "fall to 3.4\u202f% from the first" in texts["fading"]
+    assert texts["blinks"].startswith("0.22\u202f% of the locs go on")
+    assert "(--roi-nm)" in texts["rois"]
 
 
 def test_no_check_at_all():

@@ -51,8 +51,33 @@ def test_failed_fields_count_against_the_data(records):
     assert said.startswith("Is the data good? In part. 2 fields: ✓ 1 good 1 failed")
     assert "1 field could not be analysed and is in no number below." in said
     all_failed = [records.row(k, None, status="failed", n_rois=None, n_rois_kept=None) for k in "ab"]
-    assert data_said(all_failed).startswith("Is the data good? No. 2 fields: 2 failed")
-    assert "No ROI found." in data_said(all_failed)
+    assert data_said(all_failed).startswith("Is the data good? No. 2 fields: 2 failed")  # they were read: another stage failed
+    unread = [row | {"n": None} for row in all_failed]
+    assert data_said(unread).startswith("Is the data good? Not judged: no file could be read. 2 fields: 2 failed")
+    assert "No ROI found." in data_said(unread)
+    assert "blinks" not in data_said(unread)
+
+
+def test_fields_without_a_region_are_a_matter_of_settings(records):
+    rows = [records.row("a"), records.row("b", "red", n_rois_kept=0), records.row("c", "red", n_rois_kept=0)]
+    checks = [
+        *(records.check(key, "red", "rois", channel=None) for key in "bc"),
+        records.check("b"),
+        records.check("c", "red"),
+    ]
+    said = data_said(rows, checks)
+    assert "3 fields: ✓ 1 good ✕ 1 in doubt 1 without a region" in said
+    assert "1 field gave no region with these settings and is in no number below: see why , e.g. a smaller --roi-nm , or" in said
+    assert "Found most often: drift (1 field), few ROIs (1 field)." in said
+    all_bare = data_said([rows[1]], [checks[0], checks[2]])
+    assert all_bare.startswith("Is the data good? Yes. 1 field: 1 without a region No check found a fault. 1 field gave no region")
+
+
+def test_checks_that_no_field_allows_are_named(records):
+    greys = [records.check(key, "grey", name) for key in "ab" for name in ("nena_over_precision", "fading", "illumination")]
+    checks = [*greys, records.check("a"), records.check("b", "grey")]
+    said = data_said([records.row("a"), records.row("b")], checks)
+    assert "NeNA / precision, fading and illumination could not be judged in any field." in said
 
 
 def test_findings_are_counted_by_field_not_by_channel(records):
@@ -99,12 +124,33 @@ def test_no_difference_is_not_called_equality(records):
     assert "equal" not in said
 
 
+def test_what_so_few_replicates_can_t_find_is_said_plainly(records):
+    said = conditions_said([records.unclear(n_replicates=2, n_replicates_reference=2, n_family=11)])
+    assert "With so few replicates, 2 replicates each, practically no difference could be found." in said
+    assert "standard deviation" not in said
+
+
+def test_clusters_that_contradict_ripley_corroborate_nothing(records):
+    found = [
+        records.comparison("n_clusters", ratio=2.6, hedges_g=30.0, p=1e-6),
+        records.comparison("cluster_radius_nm", ratio=0.76, difference=-5.0),
+        records.comparison("ripley_peak_nm", ratio=1.67, p=1e-4),
+        records.comparison("density_per_um2"),
+    ]
+    said = conditions_said(found)
+    assert "4 of 4 descriptors differ. Clearest: radius of the L(r) \u2212 r maximum is" in said
+    assert "Also density (1.50 times). Not to be trusted as they are, see above: clusters per ROI (2.60 times), cluster radius" in said
+    rows = plain(show_largest(found, channel_titles={}))
+    assert rows.index("Density") < rows.index("Clusters per ROI")
+    assert "differs; see above" in rows
+
+
 def test_one_replicate_is_too_few(records):
     said = conditions_said([records.untested(), records.untested("nn_mean_nm")])
     assert said.startswith(
         "Do the conditions differ? Too few replicates to tell. EGF against ctrl , 1 replicate each: no test is possible."
     )
-    assert "A test needs 2 replicates of each condition at least; 5 of each find differences of 3.1 standard deviations." in said
+    assert "A test needs 2 replicates of each condition at least; 5 of each find differences of 3.4 standard deviations." in said
     assert "p =" not in said
 
 
@@ -160,12 +206,42 @@ def test_channels_have_their_own_sentences_and_share_the_last(records):
     [
         (["all"], "", "Nothing to compare. All ROIs are of one condition, all ."),
         ([], "", "Nothing to compare. No ROI was kept."),
-        (["a", "b"], "ctrl", "Nothing compared. The reference condition ctrl has no kept ROI."),
+        (
+            ["a", "b"],
+            "ctrl",
+            "Nothing compared. No ROI of the reference ctrl was kept, so nothing is compared with it. There are kept ROIs of a, b.",
+        ),
     ],
 )
 def test_nothing_to_compare_is_told_with_its_reason(conditions, reference, said):
     config = config_from_dict({"compare": {"reference": reference}})
     assert said in conditions_said([], conditions=conditions, config=config)
+
+
+def untestable(records, descriptor, **change):
+    return records.untested(descriptor, **{"n_replicates": 4, "n_replicates_reference": 4, "verdict": "not testable", **change})
+
+
+def test_replicates_that_do_not_vary_are_told_as_not_testable(records):
+    found = [untestable(records, "n_clusters", mean_reference=0.0, mean=1.0), untestable(records, "nn_mean_nm", mean=40.0)]
+    said = conditions_said(found)
+    assert said.startswith(
+        "Do the conditions differ? Not testable. EGF against ctrl , 4 replicates each: no test is possible. "
+        "Not testable, as the replicates don\u2019t vary: clusters per ROI (1"
+    )
+    assert "(equal)." in said
+    assert "No difference" not in said
+    assert "few replicates" not in said
+    paired = [untestable(records, "n_clusters", paired="replicate", n_pairs=3)]
+    assert "as the pairs\u2019 differences don\u2019t vary" in conditions_said(paired)
+
+
+def test_what_is_not_testable_does_not_count_as_not_shown(records):
+    said = conditions_said([records.unclear(), untestable(records, "n_clusters", mean_reference=0.0, mean=1.0)])
+    assert "No difference was shown. EGF against ctrl , 4 replicates each: none of 1 descriptor was shown to differ" in said
+    assert "Not testable, as the replicates don\u2019t vary: clusters per ROI (1" in said
+    several = [untestable(records, "n_clusters", condition=name, mean=1.0) for name in ("b", "c")]
+    assert "2 pairs of conditions, none of which can be tested. In 2 pairs no test was possible" in conditions_said(several)
 
 
 # ---- the table

@@ -64,7 +64,7 @@ def test_heartbeat(tmp_path, monkeypatch):
 def test_owner_is_read_back(tmp_path):
     with Store(tmp_path).attempt(replace(ERRAND, place=Place(job="7", array_job="5", task=3, restart=2))) as attempt:
         deadline = time.time() + 5
-        while not (attempt.folder / "resident").exists() and time.time() < deadline:
+        while not read_owner(attempt.folder).resident_mib and time.time() < deadline:  # the file may be there and still empty
             time.sleep(0.01)
         owner = read_owner(attempt.folder)
     assert owner.errand == replace(ERRAND, place=Place(job="7", array_job="5", task=3, restart=2))
