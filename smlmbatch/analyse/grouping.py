@@ -3,7 +3,7 @@
 `compare.conditions` names columns; a condition is the joint value of all of them, "EGF x periphery". A label whose sheet has
 columns per channel (`dye_0`, `dye_1`) is taken per channel, as `condition_0` is. Such a label, like the column `channel`
 itself, makes the channel part of the condition: rows of all channels are then compared with each other (`channel` becomes
-null), otherwise each channel is compared by itself. An empty cell is a value of its own, never a row lost.
+null), otherwise each channel is compared by itself. An empty cell is a value of its own, never a row lost, and compared with nothing.
 
 `label_<name>` is the sheet's column <name>, whatever else is called so. Where the field's own condition is not compared, replicate 1 of
 one condition is not replicate 1 of another: such replicates are called by both.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from smlmbatch.analyse.columns import DESCRIPTORS
 from smlmbatch.analyse.compare import described, natural_key, replicate_means
 from smlmbatch.analyse.effects import difference, hedges_g, ratio
-from smlmbatch.analyse.grouping import group_rois
+from smlmbatch.analyse.grouping import EMPTY, JOINT, group_rois
 from smlmbatch.analyse.hypotheses import p_of_means, p_of_ranks, p_of_rois
 from smlmbatch.analyse.results import Comparison
 from smlmbatch.config import CompareConfig
@@ -69,14 +69,17 @@ def compare(rois: "pa.Table", fields: "pa.Table", *, config: CompareConfig, min_
 
 
 def condition_pairs(conditions: Iterable[str], *, reference: str = "") -> list[tuple[str, str]]:
-    """(reference, condition) of every comparison; none where there are too many.
+    """(reference, condition) of every comparison; none where there are too many. What has no value of a compared column is in none:
+    a cell left empty, or a column of the sheet misspelt, must not become a condition that differs.
 
     >>> condition_pairs(["10 nM", "2 nM", "ctrl"])
     [('2 nM', '10 nM'), ('2 nM', 'ctrl'), ('10 nM', 'ctrl')]
     >>> condition_pairs(["10 nM", "2 nM", "ctrl"], reference="ctrl")
     [('ctrl', '2 nM'), ('ctrl', '10 nM')]
+    >>> condition_pairs(["647", "568", EMPTY])
+    [('568', '647')]
     """
-    ordered = sorted(set(conditions), key=natural_key)
+    ordered = sorted((c for c in set(conditions) if EMPTY not in c.split(JOINT)), key=natural_key)
     if reference:
         return [(reference, other) for other in ordered if other != reference] if reference in ordered else []
     return [] if too_many(ordered, reference="") else list(combinations(ordered, 2))

@@ -25,8 +25,8 @@ _DUPLICATE_NM = 1.0  # no two molecules are told apart so near in one image
 _INTERVAL_FRAMES = 1000
 _BLINK_PRECISIONS = 3.0  # 90 % of the distances between two sightings of a molecule are within 3 s
 
-_MOST_CHANCE = 0.5  # of the pairs: of a loc that stays, a blink that goes on is one pair less by chance
-_LEAST_CHANCE = 0.01  # of the locs; with less, the share of blinks is known to that, whatever part of the pairs is chance
+_MOST_CHANCE = 0.5  # of the pairs
+_LEAST_CHANCE = 0.2  # of the locs; a blink that goes on where a pair is by chance is not seen, so that less hides a fifth at most
 
 
 def crowded_nm(psf_nm: float) -> float:

@@ -41,7 +41,7 @@ def fading(counts: NDArray[np.int64], *, frame_bound: NDArray[np.int64], recordi
     if counts.sum() < LEAST_LOCS:
         return np.nan, f"fewer than {LEAST_LOCS} locs"
     if stop - first < _LEAST_BINS:
-        return np.nan, f"fewer than {_LEAST_BINS} frames, or than {_LEAST_BINS} in {MAX_BINS} parts of the whole recording"
+        return np.nan, f"locs span fewer than {_LEAST_BINS} frames, or too little of the whole recording"
     quarter = -(-(stop - first) // 4)  # two bins at least, of which one is whole
     start = counts[first : first + quarter].sum() / (frame_bound[first + quarter] - recording[0])
     end = counts[stop - quarter : stop].sum() / (recording[1] + 1 - frame_bound[stop - quarter])

@@ -88,9 +88,9 @@ def _bare_said(rows: Sequence[Row]) -> Markup | None:
     if not n:
         return None
     outlined = any(row["n_cells"] and row["outline_source"] == "found" for row in rows)
-    why = element("a", "why", href="#dropped")
-    said = f" gave no region with these settings and {'is' if n == 1 else 'are'} in no number below: see "
-    return element("p", counted(n, "field"), said, why, advice(f", e.g. a smaller --roi-nm{', or --outline field' if outlined else ''}."))
+    why = element("a", "Why", href="#dropped")
+    said = f" gave no region with these settings and {'is' if n == 1 else 'are'} in no number below. "
+    return element("p", counted(n, "field"), said, why, advice(f"; try a smaller --roi-nm{', or --outline field' if outlined else ''}."))
 
 
 def _never_judged(checks: Sequence[QualityCheck]) -> str:

@@ -67,6 +67,14 @@ def test_a_bead_is_no_blink(n_scattered):
     assert found.blinks(precision_nm=12.0, merged=True)[0] == pytest.approx(0, abs=0.02)
 
 
+def test_places_seen_time_and_again_are_no_beads():
+    """Binding sites visited in one frame of twenty, each visit merged: pairs are all by chance, and few enough to say so."""
+    rng = np.random.default_rng(6)
+    sites = rng.uniform(0, SIDE_NM, (200, 2))[rng.integers(0, 200, 20_000)]
+    found = looked_at(locs_of(sites + rng.normal(0, 10, sites.shape), rng.integers(0, N_FRAMES, 20_000)))
+    assert found.blinks(precision_nm=10.0)[0] < 0.01
+
+
 def test_a_block_sees_over_its_edges():
     """Halves with a margin add up to the whole."""
     xy_nm, frame, _ = scattered(30_000, seed=3)

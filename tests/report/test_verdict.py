@@ -67,7 +67,7 @@ def test_fields_without_a_region_are_a_matter_of_settings(records):
     ]
     said = data_said(rows, checks)
     assert "3 fields: ✓ 1 good ✕ 1 in doubt 1 without a region" in said
-    assert "1 field gave no region with these settings and is in no number below: see why , e.g. a smaller --roi-nm , or" in said
+    assert "1 field gave no region with these settings and is in no number below. Why ; try a smaller --roi-nm , or" in said
     assert "Found most often: drift (1 field), few ROIs (1 field)." in said
     all_bare = data_said([rows[1]], [checks[0], checks[2]])
     assert all_bare.startswith("Is the data good? Yes. 1 field: 1 without a region No check found a fault. 1 field gave no region")
