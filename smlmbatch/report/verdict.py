@@ -104,9 +104,10 @@ def _never_judged(checks: Sequence[QualityCheck]) -> str:
 
 
 def _answer(states: Counter[str], *, read: bool) -> str:
-    total, bad = states.total(), states["red"] + states["failed"] + states["unfinished"]
+    total, bad = states.total() - states["unfinished"], states["red"] + states["failed"]  # who isn't there yet is neither good nor bad
     judged = states["green"] + states["amber"] + states["red"]
     answers = (
+        (not total and states["unfinished"], "Not known yet."),
         (not total, "There is none."),
         (not read and states["failed"], "Not judged: no file could be read."),
         (bad == total, "No."),
@@ -139,7 +140,8 @@ def _failed_said(states: Counter[str]) -> Markup | None:
 
 
 def _left_out(rows: Sequence[Row], *, ignored: int) -> list[str]:
-    found, kept = (sum(row[key] or 0 for row in rows) for key in ("n_rois", "n_rois_kept"))
+    done = [row for row in rows if row["status"] == "ok"]  # ROIs of the others are in no number
+    found, kept = (sum(row[key] or 0 for row in done) for key in ("n_rois", "n_rois_kept"))
     rois = f"{count(kept)} of {counted(found, 'ROI')} kept ({percent(kept, found)})." if found else "No ROI found."
     files = f" {counted(ignored, 'other file')} ignored." if ignored else ""
     return [element("b", rois, class_="warn") if not kept else rois, files]
@@ -190,6 +192,10 @@ def _conditions_answer(summaries: Sequence[Summary], conditions: Sequence[str], 
     differing = sum(len(summary.differing) for summary in summaries)
     tested = differing + sum(len(summary.unclear) for summary in summaries)
     answers = (
+        (
+            differing and warned and len({pair for s in summaries for pair in s.pairs}) > 1,
+            "Yes, but for some pairs the batches differ too.",
+        ),
         (differing and warned, "Yes, but the batches differ too."),
         (differing, "Yes."),
         (tested, "No difference was shown."),
@@ -232,8 +238,12 @@ def _said(summary: Summary) -> list[Markup]:
 
 def _limits_said(summary: Summary, *, config: Config) -> Iterator[Markup]:
     """What the tests could not show, and what would help."""
-    if summary.untested:
+    pairs = pairs_of([*summary.differing, *summary.unclear, *summary.untested, *summary.untestable])
+    if any(all(c.verdict == TOO_FEW for c in group) for group in pairs.values()):
         yield _too_few_said(config)
+    elif summary.untested:
+        names = dict.fromkeys(in_sentence(title.name) for title in titles(c.descriptor for c in summary.untested).values())
+        yield escape(f"Not tested, as too few replicates have a value: {', '.join(names)}.")
     if summary.unclear:
         yield _not_equal(summary, config=config)
     if summary.n_family and len(summary.pairs) >= _MANY_PAIRS and not config.compare.reference:

@@ -1,10 +1,11 @@
 import html
 import re
+from collections import Counter
 
 import pytest
 
 from smlmbatch.config import config_from_dict
-from smlmbatch.report.verdict import show_conditions, show_data, show_largest
+from smlmbatch.report.verdict import _answer, show_conditions, show_data, show_largest
 
 CONFIG = config_from_dict({})
 
@@ -276,3 +277,9 @@ def test_what_differs_comes_before_larger_effects_that_were_not_shown(records):
 
 def test_without_comparisons_there_is_no_table():
     assert show_largest([], channel_titles={}) is None
+
+
+def test_unfinished_fields_are_neither_good_nor_bad():
+    states = Counter({"green": 2, "unfinished": 15})
+    assert _answer(states, read=True) == "Yes."
+    assert _answer(Counter({"unfinished": 3}), read=False) == "Not known yet."
