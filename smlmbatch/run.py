@@ -232,7 +232,8 @@ def _report_outcome(outcome: FieldOutcome, counter: str, talk: Talk) -> None:
         )
     if outcome.failure is not None:
         failure = outcome.failure
-        talk(f"{counter} FAILED   {failure.field} ({failure.stage}): {failure.path!r}: {failure.finding}")
+        what = f"{failure.path!r}: {failure.finding}. To mend it: {failure.mend}"
+        talk(f"{counter} FAILED   {failure.field} ({failure.stage}): {what}")
 
 
 _AGAIN = {
