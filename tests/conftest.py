@@ -9,8 +9,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# No test fails for being slow: machines that run them are busy.
-hypothesis.settings.register_profile("untimed", deadline=None)
+# No test fails for being slow: machines that run them are busy. The same examples in every run, unless SMLMBATCH_EXPLORE asks for new ones.
+hypothesis.settings.register_profile("untimed", deadline=None, derandomize=not os.environ.get("SMLMBATCH_EXPLORE"))
 hypothesis.settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]

@@ -2,7 +2,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smlmbatch.analyse.columns import DESCRIPTORS
@@ -125,9 +125,10 @@ def test_hints_name_options_that_exist():
 
 
 @given(value=st.floats(-1e6, 1e6), half=st.floats(1e-6, 1e6))
-def test_intervals_are_true_to_two_digits_of_their_half(value, half):
+@example(value=1.0, half=0.015625)
+def test_intervals_are_true_to_two_digits_of_their_half_and_three_of_the_value(value, half):
     shown = [float(text.replace(",", "").replace("\u2212", "-")) for text in rounded(value, value - half, value + half)]
-    decimals_lost = max(0.06 * half, 0.0006 * abs(value), 1e-6)
+    decimals_lost = max(0.06 * half, 0.0051 * abs(value), 1e-6)  # half a step of the half's second digit, or of the value's third
     assert shown == pytest.approx([value, value - half, value + half], abs=decimals_lost)
     assert "-0" not in "".join(rounded(-1e-9, -1.0, 1.0))
 
