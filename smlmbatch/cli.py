@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 import smlmbatch
-from smlmbatch import cli_tools, cli_watch, cli_work
+from smlmbatch import cli_learn, cli_tools, cli_watch, cli_work
 from smlmbatch.cli_options import PipelineOrder
 from smlmbatch.cli_talk import talk
 from smlmbatch.errors import EXIT_INTERNAL, EXIT_USAGE, Interrupted, SmlmbatchError
@@ -38,7 +38,7 @@ def cli() -> None:
     """
 
 
-for verb in (*cli_work.VERBS, *cli_watch.VERBS, *cli_tools.VERBS):
+for verb in (*cli_work.VERBS, *cli_watch.VERBS, *cli_learn.VERBS, *cli_tools.VERBS):
     cli.add_command(verb)
 
 

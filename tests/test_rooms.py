@@ -21,7 +21,7 @@ LEVELS = (
     {"run"},
     {"upkeep"},
     {"progress", "submission", "against", "crate"},
-    {"cli_options", "cli_talk", "cli_work", "cli_watch", "cli_tools"},
+    {"cli_options", "cli_talk", "cli_work", "cli_watch", "cli_learn", "cli_tools"},
     {"cli", "__main__", "__init__"},
 )
 STAGE_ROOMS = LEVELS[3]
@@ -30,10 +30,10 @@ ONLY_IN = {
     "dask": {"hpc"},
     "distributed": {"hpc"},
     "matplotlib": {"report"},
-    "torch": {"methods", "train", "embed", "cluster", "pick", "order"},
+    "torch": {"simulate", "methods", "train", "embed", "cluster", "pick", "order"},
     "torch_geometric": {"methods", "train", "cluster"},
     "umap": {"analyse"},
-    "click": {"cli", "cli_options", "cli_talk", "cli_work", "cli_watch", "cli_tools"},
+    "click": {"cli", "cli_options", "cli_talk", "cli_work", "cli_watch", "cli_learn", "cli_tools"},
     "h5py": {"ingest", "simulate", "export"},
     "shapely": {"tile", "simulate", "analyse", "report"},
 }

@@ -44,6 +44,7 @@ class Place:
     restart : how often SLURM has requeued this job
     ended_jobs : ids this job waited for, ended by now; an array's task as "12_3", a whole array as "12"
     launcher : "alone", "srun" or "torchrun"
+    master : host:port where torchrun lets its ranks meet; "" under any other launcher
     no_part : why the array gives no share, "" where it does
     """
 
@@ -62,6 +63,7 @@ class Place:
     restart: int = 0
     ended_jobs: tuple[str, ...] = ()
     launcher: str = "alone"
+    master: str = ""
     no_part: str = _NO_ARRAY
 
     @property
@@ -147,6 +149,7 @@ def _torchrun(environ: Mapping[str, str]) -> dict[str, Any]:
     rank = _integer(environ, "RANK", below=world)
     return {
         "launcher": "torchrun",
+        "master": f"{environ['MASTER_ADDR']}:{environ['MASTER_PORT']}" if environ.get("MASTER_ADDR") and environ.get("MASTER_PORT") else "",
         "rank": rank,
         "world": world,
         "local_rank": _integer(environ, "LOCAL_RANK", below=local_world),

@@ -1,0 +1,76 @@
+"""How well a model tells simulated architectures apart: K-means on its embeddings of ROIs whose condition is known.
+
+The seeds of these ROIs are those of no training data, and none on which a recipe was chosen (that was seeds 100 and 101).
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smlmbatch.methods.contrastive.data import raster
+from smlmbatch.simulate.rois import SETS, draw_set
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from smlmbatch.methods.contrastive.recipe import ContrastiveConfig
+
+SEEDS: Final = (1, 2, 3, 4, 5)
+ROIS: Final = 50  # per condition, as in the seed paper
+_PIECE = 64
+
+
+def judge(network: "nn.Module", config: "ContrastiveConfig", *, seeds: tuple[int, ...] = SEEDS) -> dict[str, dict[str, float]]:
+    """Set → "ARI", its standard deviation over seeds, "ARI of log N"; for the fibre gradient "Spearman", of the leading axis."""
+    figures = {}
+    for name in SETS:
+        found = [judge_set(network, config, name, seed=seed) for seed in seeds]
+        figures[name] = {key: float(np.mean([f[key] for f in found])) for key in found[0]}
+        figures[name]["SD of ARI"] = float(np.std([f["ARI"] for f in found], ddof=1)) if len(seeds) > 1 else 0.0
+    return figures
+
+
+def judge_set(network: "nn.Module", config: "ContrastiveConfig", name: str, *, seed: int) -> dict[str, float]:
+    """Figures of one set drawn with one seed."""
+    drawn = draw_set(name, rois_per_condition=ROIS, seed=seed)
+    label = np.repeat(np.arange(len(SETS[name])), ROIS)
+    counts = np.stack([raster(xy[:, 0], xy[:, 1], side_nm=config.side_nm, side_px=config.side_px) for _, xy in drawn])
+    log_n = np.log([[len(xy)] for _, xy in drawn])
+    embedding = embed_counts(network, counts)
+    figures = {"ARI": k_means_ari(embedding, label), "ARI of log N": k_means_ari(log_n, label)}
+    return figures | ({"Spearman": _gradient(embedding, label)} if name == "fibre_gradient" else {})
+
+
+def embed_counts(network: "nn.Module", counts: NDArray[np.integer], *, turned: bool = True) -> NDArray[np.float32]:
+    """(n, features) f4; averaged over the 8 flips and quarter turns of each raster if `turned`."""
+    import torch
+
+    encode: Any = network.encode
+    network.eval()
+    whole = torch.from_numpy(counts.astype(np.float32))
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(whole), _PIECE):
+            piece = whole[start : start + _PIECE]
+            views = [torch.rot90(v, k, (1, 2)) for v in (piece, piece.flip(2)) for k in range(4)] if turned else [piece]
+            found.append(torch.stack([encode(view.contiguous()) for view in views]).mean(dim=0))
+    return torch.cat(found).numpy()
+
+
+def k_means_ari(vectors: NDArray[np.floating], label: NDArray[np.integer]) -> float:
+    """Adjusted Rand index of K-means with as many clusters as there are labels (10 starts, fixed seed)."""
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import adjusted_rand_score
+
+    found = KMeans(len(np.unique(label)), n_init=10, random_state=0).fit_predict(vectors)
+    return float(adjusted_rand_score(label, found))
+
+
+def _gradient(embedding: NDArray[np.floating], label: NDArray[np.integer]) -> float:
+    """|Spearman| of the leading principal axis with the order of conditions."""
+    from scipy.stats import spearmanr
+
+    centred = embedding - embedding.mean(axis=0)
+    leading = np.linalg.svd(centred, full_matrices=False)[2][0]
+    return float(abs(spearmanr(centred @ leading, label).statistic))

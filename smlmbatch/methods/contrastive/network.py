@@ -1,0 +1,83 @@
+"""The encoder (ROI raster → 128-d vector) and the projection head that training adds and inference drops.
+
+`paper` is the seed paper's encoder as far as it is stated (four convolutions of 3x3 and 2x2, channels 1-8-16, Mish, batch norm,
+average pooling, one linear layer with layer norm). The default pools over the whole map: a pattern means the same wherever it lies,
+and the flattened map of the paper costs much of that (ablation in the model's card).
+
+Shape letters: B rasters, C channels, H W rows and columns, F features.
+"""
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from smlmbatch.methods.layers import BatchNorm, Dropout
+
+if TYPE_CHECKING:
+    from smlmbatch.methods.contrastive.recipe import ContrastiveConfig
+
+COUNTS: Final[dict[str, Any]] = {"raw": lambda c: c, "sqrt": torch.sqrt, "log1p": torch.log1p, "binary": lambda c: (c > 0).to(c.dtype)}
+
+
+class Encoder(nn.Module):
+    """Counts (B, H, W) → features (B, F)."""
+
+    def __init__(self, config: "ContrastiveConfig") -> None:
+        super().__init__()
+        self.transform = COUNTS[config.counts]
+        few, many = config.channels
+        self.body = nn.Sequential(
+            *_block(1, few, size=3, stride=1),
+            *_block(few, few, size=2, stride=2),
+            Dropout(config.dropout),
+            *_block(few, many, size=3, stride=1),
+            *_block(many, many, size=2, stride=2),
+            Dropout(config.dropout),
+            nn.AdaptiveAvgPool2d(config.pool),
+            nn.Flatten(),
+            nn.Linear(many * config.pool**2, config.features),
+            nn.LayerNorm(config.features),
+        )
+
+    def forward(self, counts_BHW: Tensor) -> Tensor:
+        features_BF: Tensor = self.body(self.transform(counts_BHW)[:, None])
+        return features_BF
+
+
+def _block(inputs: int, outputs: int, *, size: int, stride: int) -> list[nn.Module]:
+    padding = "same" if stride == 1 else 0
+    return [nn.Conv2d(inputs, outputs, size, stride, padding, bias=False), BatchNorm(outputs), nn.Mish()]
+
+
+class Head(nn.Module):
+    """Features (B, F) → projections (B, 512), used by the loss alone."""
+
+    def __init__(self, config: "ContrastiveConfig") -> None:
+        super().__init__()
+        sizes = (config.features, 256, 512, 512)
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(sizes[:-1]):
+            layers += [nn.Linear(inputs, outputs, bias=False), nn.LayerNorm(outputs), nn.Mish()]
+        self.body = nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]), *([nn.Sigmoid()] if config.head == "sigmoid" else []))
+
+    def forward(self, features_BF: Tensor) -> Tensor:
+        projections: Tensor = self.body(features_BF)
+        return projections
+
+
+class ContrastiveNet(nn.Module):
+    """Encoder and head; `forward` gives projections, `encode` features."""
+
+    def __init__(self, config: "ContrastiveConfig") -> None:
+        super().__init__()
+        self.encoder, self.head = Encoder(config), Head(config)
+
+    def encode(self, counts_BHW: Tensor) -> Tensor:
+        features_BF: Tensor = self.encoder(counts_BHW)
+        return features_BF
+
+    def forward(self, counts_BHW: Tensor) -> Tensor:
+        projections: Tensor = self.head(self.encode(counts_BHW))
+        return projections

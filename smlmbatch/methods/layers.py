@@ -1,0 +1,88 @@
+"""Layers whose result does not depend on how a batch was split over ranks.
+
+torch's SyncBatchNorm refuses CPU tensors, and its dropout draws from one stream per rank: with both, two ranks train another network
+than one. These two see the global batch: statistics are summed over ranks, masks are drawn for all samples and each rank takes its rows.
+A linear or convolution before the normalisation needs no bias: it would be subtracted again, and its gradient is rounding noise.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from smlmbatch.methods.method import Alone, Ranks
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over all ranks (Ioffe & Szegedy 2015): channels are axis 1, statistics over all others.
+
+    In evaluation the running statistics are used, as torch's `BatchNorm2d` does (momentum 0.1, unbiased variance).
+    """
+
+    def __init__(self, channels: int, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.mean: Tensor
+        self.var: Tensor
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+        self.momentum, self.eps = momentum, eps
+        self.ranks: Ranks = Alone()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.ranks.world == 1:  # torch's own kernels: the same formula, fused
+            return nn.functional.batch_norm(
+                x, self.mean, self.var, self.weight, self.bias, training=self.training, momentum=self.momentum, eps=self.eps
+            )
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        n_here = x.numel() // x.shape[1]
+        sums = torch.cat([x.sum(axes), (x * x).sum(axes), x.new_tensor([float(n_here)])])
+        total = self.ranks.sum(sums)
+        n = total[-1]
+        mean = total[: x.shape[1]] / n
+        var = total[x.shape[1] : -1] / n - mean * mean
+        with torch.no_grad():
+            self.mean.lerp_(mean.to(self.mean.dtype), self.momentum)
+            self.var.lerp_((var * n / (n - 1)).to(self.var.dtype), self.momentum)
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        return x * scale.view(shape) + (self.bias - mean * scale).view(shape)
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask is a function of (seed, step, layer, row of the global batch); set by `set_step`."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self.layer = 0
+        self.key = (0, 0)  # seed, step
+        self.ranks: Ranks = Alone()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0.0:
+            return x
+        seed, step = self.key
+        # Drawn on the CPU for the whole batch: the same numbers on any device and for any number of ranks.
+        generator = torch.Generator().manual_seed(
+            int(np.random.SeedSequence((seed, step, self.layer)).generate_state(1, np.uint64)[0] >> 1)
+        )
+        rows = len(x)
+        mask = torch.empty((rows * self.ranks.world, *x.shape[1:]), dtype=torch.float32).uniform_(generator=generator) >= self.p
+        here = mask[self.ranks.rank * rows : (self.ranks.rank + 1) * rows].to(x.device)
+        return x * here / (1.0 - self.p)
+
+
+def set_ranks(model: nn.Module, ranks: Ranks) -> None:
+    """Tell the layers which ranks train together, and number them."""
+    for number, layer in enumerate(module for module in model.modules() if isinstance(module, BatchNorm | Dropout)):
+        layer.ranks = ranks
+        if isinstance(layer, Dropout):
+            layer.layer = number
+
+
+def set_step(model: nn.Module, *, seed: int, step: int) -> None:
+    """What the masks of the next forward pass are keyed by."""
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.key = (seed, step)

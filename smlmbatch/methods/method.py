@@ -1,0 +1,97 @@
+"""What the training loop and the inference stages ask of a method. All three have the same four files:
+`data` (what it learns from), `network`, `loss`, `recipe` (the settings, and the Method itself).
+
+Shape letters: B samples of a batch; every array of a batch has B as its first axis.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+Arrays = Mapping[str, NDArray[Any]]
+Batch = Mapping[str, "torch.Tensor"]
+
+
+class Ranks(Protocol):
+    """The processes that train together, as a loss or a layer sees them: differentiable, and plain with one rank."""
+
+    rank: int
+    world: int
+
+    def gather(self, values: "torch.Tensor") -> "torch.Tensor":
+        """All ranks' rows one after the other, in the order of ranks; gradients flow back to the rank they came from."""
+        ...
+
+    def sum(self, values: "torch.Tensor") -> "torch.Tensor":
+        """Sum over ranks, with gradient."""
+        ...
+
+
+class Alone:
+    """One rank."""
+
+    rank, world = 0, 1
+
+    def gather(self, values: "torch.Tensor") -> "torch.Tensor":
+        return values
+
+    def sum(self, values: "torch.Tensor") -> "torch.Tensor":
+        return values
+
+
+class TrainSettings(Protocol):
+    """The part of a method's settings that the loop itself reads."""
+
+    seed: int
+    samples: int  # training samples and validation samples together
+    validation_share: float
+    shard_samples: int
+    batch: int  # samples of a global batch, over all ranks
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+
+
+class Method(Protocol):
+    """A learned method.
+
+    Attributes
+    ----------
+    name : as in `smlmbatch train NAME`
+    title, about, material, figures_caption : for the card: what it is, what it does, what it learned from, what the figures mean
+    Config : frozen dataclass of all settings, TrainSettings among them
+    shard_arrays : names of the arrays of a shard
+    """
+
+    name: str
+    title: str
+    about: str
+    material: str
+    figures_caption: str
+    Config: type[Any]
+    shard_arrays: tuple[str, ...]
+
+    def shard(self, config: Any, number: int) -> Arrays:
+        """Training material number `number`: arrays whose first axis is `config.shard_samples`, a function of (config, number) alone."""
+        ...
+
+    def build(self, config: Any) -> "torch.nn.Module":
+        """The network with fresh weights, drawn from torch's global generator (the loop seeds it)."""
+        ...
+
+    def loss(self, model: "torch.nn.Module", batch: Batch, config: Any, ranks: Ranks) -> tuple["torch.Tensor", dict[str, "torch.Tensor"]]:
+        """(mean over this rank's samples, figures to log: means over this rank's samples too)."""
+        ...
+
+    def judge(self, model: "torch.nn.Module", config: Any) -> Mapping[str, Mapping[str, float]]:
+        """Task → figure → value: how good a model is, on data it has never seen."""
+        ...
+
+    def infer(self, model: "torch.nn.Module", batch: Batch) -> dict[str, NDArray[np.float32]]:
+        """Result arrays of a batch, first axis B."""
+        ...

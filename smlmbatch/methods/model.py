@@ -1,0 +1,177 @@
+"""A trained model is a folder: weights, the settings they were made with, a card, the metrics of its training.
+
+    model.safetensors   weights; read without executing anything
+    config.toml         method and all settings of its recipe
+    card.md             data, recipe, figures, licence, checksum of the weights
+    metrics.jsonl       one line per epoch
+
+A model is known by the sha256 of its weights together with its settings: that is what fingerprints of results hold.
+"""
+
+import dataclasses
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
+
+from smlmbatch.errors import ConfigError, InputError
+from smlmbatch.methods.method import Method
+from smlmbatch.store.units import appears_whole, write_whole
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WEIGHTS: Final = "model.safetensors"
+CONFIG: Final = "config.toml"
+CARD: Final = "card.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model read from its folder, in evaluation mode."""
+
+    method: Method
+    config: Any
+    network: "nn.Module"
+    sha256: str
+
+
+def known_methods() -> dict[str, Method]:
+    """Name → method, of all that can be trained."""
+    from smlmbatch.methods.contrastive.recipe import Contrastive
+
+    return {method.name: method for method in (Contrastive(),)}
+
+
+def save_model(folder: Path, method: Method, config: Any, network: "nn.Module") -> str:
+    """Write weights and settings (weights last: a folder with weights is complete); their sha256."""
+    from safetensors.torch import save_file
+
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    write_whole(folder / CONFIG, settings_text(method.name, config).encode())
+    with appears_whole(folder / WEIGHTS) as partial:
+        save_file(tensors, partial, metadata={"method": method.name})
+    return model_sha256(folder)
+
+
+def model_sha256(folder: Path) -> str:
+    """Checksum of a model: weights and settings."""
+    digest = hashlib.sha256()
+    for name in (CONFIG, WEIGHTS):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model folder.
+
+    Raises
+    ------
+    InputError
+        something is missing, damaged, or the weights don't fit the settings
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    want, mend = f"a model folder with {CONFIG} and {WEIGHTS}", "name a folder that `smlmbatch train` made"
+    try:
+        method, config = read_settings(folder / CONFIG)
+        tensors = load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise InputError(folder, f"{Path(str(error.filename)).name} is missing", want, mend) from error
+    except (OSError, SafetensorError) as error:
+        raise InputError(folder / WEIGHTS, f"can't be read ({error})", want, mend) from error
+    with torch.random.fork_rng(devices=[]):
+        network = method.build(config)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        finding = " ".join(str(error).split())[:200]
+        raise InputError(folder / WEIGHTS, f"doesn't fit the settings beside it: {finding}", want, "copy the folder again") from error
+    network.eval()
+    return Model(method, config, network, model_sha256(folder))
+
+
+# ---- settings as TOML
+
+
+def settings_text(method: str, config: Any) -> str:
+    """The settings of a recipe as TOML, with the method's name.
+
+    Strings, numbers and pairs of numbers are all that recipes hold.
+    """
+    lines = [f'method = "{method}"', "", f"[{method}]"]
+    for name, value in dataclasses.asdict(config).items():
+        shown = f'"{value}"' if isinstance(value, str) else list(value) if isinstance(value, tuple) else value
+        lines.append(f"{name} = {str(shown).lower() if isinstance(shown, bool) else shown}")
+    return "\n".join(lines) + "\n"
+
+
+def read_settings(path: Path) -> tuple[Method, Any]:
+    """Method and settings of a model's `config.toml`, or of a recipe a user wrote (then keys may be left out).
+
+    Raises
+    ------
+    FileNotFoundError
+        there is no such file
+    InputError
+        not TOML, an unknown method, an unknown key, a value of the wrong kind
+    """
+    want, mend = "the settings of a recipe", "correct the file, or leave the key out"
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(path, f"is not TOML ({error})", want, mend) from error
+    name = raw.get("method")
+    methods = known_methods()
+    if name not in methods:
+        raise InputError(path, f"method = {name!r}", f"one of {', '.join(methods)}", "name the method in the first line")
+    try:
+        return methods[name], config_of(methods[name], raw.get(name, {}))
+    except ConfigError as error:
+        raise InputError(path, str(error), want, mend) from error
+
+
+def config_of(method: Method, values: Mapping[str, Any]) -> Any:
+    """The method's settings with these values in place of the defaults.
+
+    Raises
+    ------
+    ConfigError
+        unknown key, value of the wrong kind, or one that can't be
+    """
+    kinds = {f.name: f.type for f in dataclasses.fields(method.Config)}
+    unknown = sorted(set(values) - set(kinds))
+    if unknown:
+        raise ConfigError(f"{method.name}: unknown key {', '.join(unknown)}; known are {', '.join(kinds)}")
+    return method.Config(**{name: _of_kind(method.name, name, kinds[name], value) for name, value in values.items()})
+
+
+def _of_kind(method: str, name: str, kind: Any, value: Any) -> Any:
+    """The value if it is of the kind; whole numbers serve as floats, lists as tuples.
+
+    >>> _of_kind("m", "x", float, 3), _of_kind("m", "x", tuple[int, int], [1, 2])
+    (3.0, (1, 2))
+    """
+    choices = get_args(kind)
+    if get_origin(kind) is tuple:
+        good = (
+            isinstance(value, list | tuple)
+            and len(value) == len(choices)
+            and all(type(v) is k for v, k in zip(value, choices, strict=True))
+        )
+        value = tuple(value) if good else value
+    elif choices:
+        good = value in choices
+    elif kind is float:
+        good = type(value) in (int, float)
+        value = float(value) if good else value
+    else:
+        good = type(value) is kind
+    if not good:
+        wanted = ", ".join(map(repr, choices)) if choices and get_origin(kind) is not tuple else str(getattr(kind, "__name__", kind))
+        raise ConfigError(f"{method}: {name} = {value!r}: wanted {wanted}")
+    return value

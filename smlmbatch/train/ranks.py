@@ -1,0 +1,92 @@
+"""The processes that train together: gloo on CPUs, NCCL on GPUs, nothing at all with one rank.
+
+Ranks meet at the first host of the job's list (or where torchrun says), at a port made of the job's id; time-outs are short and the
+message names host, rank and port: a rank that nobody answers must not hold a cluster's nodes for half an hour.
+"""
+
+import datetime
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.nn import functional as differentiable
+
+from smlmbatch.errors import ResourceError
+from smlmbatch.hpc.place import Place
+from smlmbatch.methods.method import Alone, Ranks
+
+MEETING_S = 120.0  # to meet; nodes of one job start within seconds of each other
+ANSWER_S = 600.0  # for a rank in the middle of training to answer: covers a checkpoint written to a slow disk
+
+
+class Group:
+    """Ranks of torch's default process group."""
+
+    def __init__(self) -> None:
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+
+    def gather(self, values: Tensor) -> Tensor:
+        parts: Any = differentiable.all_gather(values)  # type: ignore[no-untyped-call]
+        return torch.cat(list(parts))
+
+    def sum(self, values: Tensor) -> Tensor:
+        total: Tensor = differentiable.all_reduce(values)  # type: ignore[no-untyped-call]
+        return total
+
+
+@contextmanager
+def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
+    """The ranks of this launch; leaves the group in order.
+
+    Raises
+    ------
+    ResourceError
+        the ranks didn't meet in time
+    """
+    if place.world == 1:
+        yield Alone()
+        return
+    meet = meeting_point(place)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    try:
+        dist.init_process_group(
+            backend,
+            init_method=f"tcp://{meet}" if not place.master else "env://",
+            rank=place.rank,
+            world_size=place.world,
+            timeout=datetime.timedelta(seconds=MEETING_S),
+        )
+    except (RuntimeError, dist.DistError) as error:
+        raise ResourceError(
+            f"rank {place.rank} of {place.world} on {place.host or os.uname().nodename}: nobody met at {meet} ({error})"
+        ) from error
+    try:
+        yield Group()
+    finally:
+        dist.destroy_process_group()
+
+
+def meeting_point(place: Place) -> str:
+    """host:port for the ranks to meet: torchrun's, else the first host and a port of the job's own, so that two jobs don't collide."""
+    if place.master:
+        return place.master
+    digits = "".join(c for c in place.job if c.isdigit())
+    return f"{place.head() or '127.0.0.1'}:{10_000 + int(digits or 0) % 50_000}"
+
+
+def all_agree(ranks: Ranks, flag: bool, device: torch.device) -> bool:
+    """Whether the flag is raised on any rank: the same answer on all, so that all act on it at the same step."""
+    if ranks.world == 1:
+        return flag
+    raised = torch.tensor([float(flag)], device=device)
+    dist.all_reduce(raised, op=dist.ReduceOp.MAX)
+    return bool(raised.item())
+
+
+def wait_for_all(ranks: Ranks) -> None:
+    if ranks.world > 1:
+        dist.barrier()

@@ -1,0 +1,106 @@
+"""`smlmbatch train`: from settings to a model folder, bare, under torchrun or under srun.
+
+A model folder that is complete for these settings is left as it is; one of other settings is refused. While training runs, the folder
+holds `checkpoints/` and `material/` as well; both are removed at the end.
+"""
+
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from smlmbatch.errors import ConfigError
+from smlmbatch.hpc.place import Place
+from smlmbatch.methods.method import Method
+from smlmbatch.methods.model import CARD, CONFIG, WEIGHTS, model_sha256, read_settings, save_model
+from smlmbatch.store.units import write_whole
+from smlmbatch.train.card import card_text
+from smlmbatch.train.loop import LoopOptions, Talk, train
+from smlmbatch.train.ranks import joined, wait_for_all
+
+
+def train_model(
+    method: Method, config: Any, folder: Path, *, place: Place, device: str = "auto", checkpoint_s: float = 120.0, talk: Talk
+) -> bool:
+    """Train into `folder`; False if the model is there already.
+
+    Parameters
+    ----------
+    device : "cpu", "cuda", or "auto" = cuda where there is one
+
+    Raises
+    ------
+    ConfigError
+        the folder holds another model, or no such device
+    Interrupted
+        asked to stop; run again to go on
+    """
+    if _is_complete(folder, method, config):
+        return False
+    chosen = choose_device(device, place)
+    with joined(place, chosen) as ranks, stop_asked() as asked:
+        told = talk if ranks.rank == 0 else _say_nothing
+        options = LoopOptions(folder=folder, device=chosen, checkpoint_s=checkpoint_s, should_stop=asked)
+        trained = train(method, config, options, ranks, told)
+        if ranks.rank == 0:
+            save_model(folder, method, config, trained.model)
+            told("measures the model")
+            figures = method.judge(trained.model, config)
+            text = card_text(method, config, trained, figures, sha256=model_sha256(folder), world=ranks.world)
+            write_whole(folder / CARD, text.encode())
+            for name in ("checkpoints", "material"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+        wait_for_all(ranks)
+    return True
+
+
+def _say_nothing(_: str) -> None:
+    """What the other ranks say."""
+
+
+def _is_complete(folder: Path, method: Method, config: Any) -> bool:
+    if not (folder / CONFIG).exists():
+        return False
+    found = read_settings(folder / CONFIG)
+    if found != (method, config) and (found[0].name, found[1]) != (method.name, config):
+        raise ConfigError(f"{folder}: holds a model of other settings; give another folder, or the same settings")
+    return (folder / WEIGHTS).exists() and (folder / CARD).exists()
+
+
+def choose_device(device: str, place: Place) -> torch.device:
+    """The device of this rank: on a node with several GPUs, the one of its local number.
+
+    Raises
+    ------
+    ConfigError
+        cuda is asked for and not there
+    """
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ConfigError("--device cuda: no GPU is visible here; `smlmbatch doctor` says what is. In a container: apptainer run --nv")
+    number = place.local_rank % torch.cuda.device_count()  # srun --gpus-per-task shows each rank one only
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)
+
+
+@contextmanager
+def stop_asked() -> Iterator[Callable[[], bool]]:
+    """While the block runs, TERM, INT and USR1 only raise a flag, which the loop looks at between two steps."""
+    raised: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        raised.append(number)
+
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield lambda: bool(raised)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

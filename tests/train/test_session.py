@@ -1,0 +1,171 @@
+"""Training as a user does it: to the end, killed and gone on, refused; a model folder read back."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from smlmbatch.errors import ConfigError, InputError, Interrupted
+from smlmbatch.hpc.place import Place
+from smlmbatch.methods.contrastive.recipe import Contrastive, ContrastiveConfig
+from smlmbatch.methods.method import Alone
+from smlmbatch.methods.model import config_of, load_model, read_settings, save_model, settings_text
+from smlmbatch.train.loop import LoopOptions, train
+from smlmbatch.train.session import train_model
+
+TINY = ContrastiveConfig(samples=96, shard_samples=32, batch=8, epochs=2, validation_share=0.34)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+class Quick(Contrastive):
+    """The method without the minutes of measuring what the model is good for."""
+
+    def judge(self, model, config):
+        return {"trial": {"ARI": 0.5}}
+
+
+def options(folder, **more):
+    return LoopOptions(folder=folder, device=torch.device("cpu"), **more)
+
+
+def weights(trained):
+    return {name: value.clone() for name, value in trained.model.state_dict().items()}
+
+
+def test_model_folder_is_whole_and_reads_back(tmp_path):
+    said = []
+    assert train_model(Quick(), TINY, tmp_path / "m", place=Place(), device="cpu", talk=said.append)
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == [
+        "card.md",
+        "config.toml",
+        "metrics.jsonl",
+        "model.safetensors",
+        "tensorboard",
+    ]
+    lines = [json.loads(line) for line in (tmp_path / "m" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    model = load_model(tmp_path / "m")
+    assert model.config == TINY
+    assert model.sha256 in (tmp_path / "m" / "card.md").read_text()
+    assert not train_model(Quick(), TINY, tmp_path / "m", place=Place(), device="cpu", talk=said.append), "it is there already"
+
+
+def test_going_on_equals_never_having_stopped(tmp_path):
+    """Stopped at every step of the first epoch and a few of the second; weights and figures are the same to the bit."""
+    whole = train(Contrastive(), TINY, options(tmp_path / "whole"), Alone(), lambda said: None)
+    stops = 0
+    for stop in (1, 3, 2, 5, 1, 100):
+        try:
+            gone_on = train(Contrastive(), TINY, options(tmp_path / "parts", stop_after_steps=stop), Alone(), lambda said: None)
+        except Interrupted:
+            stops += 1
+    assert stops == 5
+    assert all(torch.equal(value, weights(gone_on)[name]) for name, value in weights(whole).items())
+    assert gone_on.history == whole.history
+    metrics = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "parts")]
+    assert metrics[0] == metrics[1]
+
+
+def command(folder):
+    settings = {"samples": 512, "shard_samples": 64, "batch": 8, "epochs": 2}
+    changes = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
+    return [sys.executable, "-m", "smlmbatch", "train", "contrastive", "--out", str(folder), "--device", "cpu", *changes]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGUSR1, signal.SIGTERM])
+def test_killed_in_mid_epoch_and_run_again(tmp_path, number):
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    first = [*command(tmp_path / "killed"), "--checkpoint-s", "1"]
+    process = subprocess.Popen(first, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    end = time.monotonic() + 120
+    while not list(checkpoints.glob("step_*.pt")) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    assert process.poll() is None, "it should have been in the middle of training"
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == (-9 if number == signal.SIGKILL else 75), said
+    for folder in ("killed", "whole"):
+        done = subprocess.run(command(tmp_path / folder), env=environ, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        assert ("goes on at step" in done.stderr) == (folder == "killed")
+    files = [(tmp_path / folder / "model.safetensors").read_bytes() for folder in ("killed", "whole")]
+    assert files[0] == files[1]
+
+
+def test_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
+    for stop in (3, 2):
+        with pytest.raises(Interrupted):
+            train(Contrastive(), TINY, options(tmp_path, stop_after_steps=stop), Alone(), lambda said: None)
+    newest = sorted((tmp_path / "checkpoints").glob("*.pt"))[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    said = []
+    train(Contrastive(), TINY, options(tmp_path), Alone(), said.append)
+    assert "goes on at step 3" in said[0]
+
+
+def test_other_settings_or_ranks_are_refused(tmp_path):
+    with pytest.raises(Interrupted):
+        train(Contrastive(), TINY, options(tmp_path, stop_after_steps=1), Alone(), lambda said: None)
+    with pytest.raises(ConfigError, match="other settings"):
+        train(Contrastive(), ContrastiveConfig(**{**vars_of(TINY), "temperature": 0.1}), options(tmp_path), Alone(), lambda said: None)
+
+
+def vars_of(config):
+    return {name: getattr(config, name) for name in type(config).__slots__}
+
+
+def test_folder_of_another_model_is_refused(tmp_path):
+    save_model(tmp_path, Quick(), TINY, Quick().build(TINY))
+    with pytest.raises(ConfigError, match="other settings"):
+        train_model(Quick(), ContrastiveConfig(), tmp_path, place=Place(), device="cpu", talk=print)
+
+
+# ---- settings and model folders
+
+
+def test_settings_survive_the_file(tmp_path):
+    (tmp_path / "config.toml").write_text(settings_text("contrastive", TINY))
+    method, config = read_settings(tmp_path / "config.toml")
+    assert (method.name, config) == ("contrastive", TINY)
+
+
+@pytest.mark.parametrize(
+    ("values", "finding"),
+    [
+        ({"nosuch": 1}, "unknown key nosuch"),
+        ({"batch": "8"}, "batch = '8'"),
+        ({"channels": [8]}, "channels"),
+        ({"weighting": "inside"}, "'outside', 'logit', 'none'"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"epochs": True}, "epochs"),
+    ],
+)
+def test_wrong_settings_are_named(values, finding):
+    with pytest.raises(ConfigError, match=finding):
+        config_of(Contrastive(), values)
+
+
+def test_damaged_model_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"config\.toml is missing"):
+        load_model(tmp_path)
+    save_model(tmp_path, Contrastive(), TINY, Contrastive().build(TINY))
+    good = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(good[:-100])
+    with pytest.raises(InputError, match="can't be read"):
+        load_model(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(good)
+    (tmp_path / "config.toml").write_text(settings_text("contrastive", ContrastiveConfig(channels=(4, 16))))
+    with pytest.raises(InputError, match="doesn't fit the settings"):
+        load_model(tmp_path)
