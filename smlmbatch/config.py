@@ -166,6 +166,46 @@ class CompareConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EmbedConfig:
+    """The contrastive embedding of each region and channel."""
+
+    model: str = "auto"  # "auto" = the shipped model where regions have its side, else none; "contrastive" (shipped); "none"; a folder
+    sha256: str = ""  # of a model of your own, filled in when the campaign is planned; "" = the shipped model
+    min_locs: int = 50  # of the channel in the region; emptier ones have no pattern to embed
+    n_locs: int = 0  # embed exactly this many locs of each region, drawn at random, and none that has fewer; 0 = all locs
+    turned: bool = True  # average over the 8 flips and quarter turns: the result doesn't depend on how the cell lay
+    device: str = "cpu"  # "cuda" = on a GPU; results agree with the CPU's within rounding, not to the bit
+    seed: int = 0  # of the draws of n_locs
+
+    def __post_init__(self) -> None:
+        _require(bool(self.model.strip()), "embed.model", self.model, '"auto", "contrastive", "none", or a model folder')
+        _require(self.min_locs >= 1, "embed.min_locs", self.min_locs, "at least 1")
+        _require(self.n_locs == 0 or self.n_locs >= 10, "embed.n_locs", self.n_locs, "0 (all), or 10 or more")
+        _require(self.device in ("cpu", "cuda"), "embed.device", self.device, '"cpu" or "cuda"')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbeddingsConfig:
+    """How a campaign's embeddings are analysed. Nothing here changes a unit: only tables and report."""
+
+    clusters: int = 0  # of K-means and Ward; 0 = as many as conditions
+    n_locs: int = 900  # density normalisation: regions thinned to this many locs; 900 = 100 per um2, as in the seed paper
+    repeats: int = 20  # of each density normalisation
+    max_rois: int = 2000  # enter normalisations and baselines, drawn evenly over conditions
+    map_rois: int = 5000  # enter the map (UMAP), drawn evenly over conditions
+    bootstrap: int = 1000  # of the intervals of the adjusted Rand index
+    seed: int = 0  # of all draws
+
+    def __post_init__(self) -> None:
+        _require(self.clusters == 0 or self.clusters >= 2, "embeddings.clusters", self.clusters, "0 (as many as conditions), or 2 or more")
+        _require(self.n_locs >= 10, "embeddings.n_locs", self.n_locs, "10 or more")
+        _require(self.repeats >= 1, "embeddings.repeats", self.repeats, "1 or more")
+        _require(self.max_rois >= 100, "embeddings.max_rois", self.max_rois, "100 or more")
+        _require(self.map_rois >= 100, "embeddings.map_rois", self.map_rois, "100 or more")
+        _require(self.bootstrap >= 200, "embeddings.bootstrap", self.bootstrap, "200 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """All settings of a campaign, section by section."""
 
@@ -174,7 +214,9 @@ class Config:
     tile: TileConfig = field(default_factory=TileConfig)
     quality: QualityConfig = field(default_factory=QualityConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
+    embed: EmbedConfig = field(default_factory=EmbedConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
+    embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
 
 
 def _require(condition: bool, key: str, found: object, want: str) -> None:

@@ -40,7 +40,7 @@ class Stage:
     result_version: int
     sections: tuple[str, ...]
     upstream: tuple[str, ...]
-    depends_on: Callable[[Field, Inputs], dict[str, Any]]
+    depends_on: Callable[[Field, Inputs, Config], dict[str, Any]]
 
 
 FIELD_STAGES: tuple[Stage, ...] = (
@@ -50,7 +50,7 @@ FIELD_STAGES: tuple[Stage, ...] = (
         2,
         ("ingest", "prepare"),
         (),
-        lambda field, inputs: {
+        lambda field, inputs, config: {
             "source": inputs.source,
             "sidecar": inputs.sidecar,
             "format": field.format,
@@ -66,16 +66,16 @@ FIELD_STAGES: tuple[Stage, ...] = (
         1,
         ("tile",),
         ("ingest",),
-        lambda field, inputs: {
+        lambda field, inputs, config: {
             "outline": inputs.outline,
             "outline_kind": Path(field.cell_outline).suffix.lower(),
             "pixel_size_nm": field.pixel_size_nm,
         },
     ),
     # measures only; `[quality]` judges, without a unit
-    Stage("quality", "smlmbatch.quality.stage", 2, (), ("ingest", "tile"), lambda field, inputs: {}),
+    Stage("quality", "smlmbatch.quality.stage", 2, (), ("ingest", "tile"), lambda field, inputs, config: {}),
     # the key seeds the thinning of dense regions
-    Stage("measure", "smlmbatch.measure.stage", 1, ("measure",), ("ingest", "tile"), lambda field, inputs: {"field": field.key}),
+    Stage("measure", "smlmbatch.measure.stage", 1, ("measure",), ("ingest", "tile"), lambda field, inputs, config: {"field": field.key}),
 )
 
 
@@ -98,7 +98,7 @@ def _chain(field: Field, inputs: Inputs, config: Config) -> Iterator[tuple[str, 
             "version": stage.result_version,
             "config": {name: _section(getattr(config, name)) for name in stage.sections},
             "upstream": [digests[name] for name in stage.upstream],
-            "own": stage.depends_on(field, inputs),
+            "own": stage.depends_on(field, inputs, config),
         }
         digests[stage.name] = fingerprint(**parts)
         yield stage.name, digests[stage.name], parts

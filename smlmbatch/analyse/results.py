@@ -93,3 +93,98 @@ class Comparison:
     p_roi_family: float
     n_family: int
     verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingScore:
+    """How well groups of ROIs are told apart in one representation: a row of `tables/embedding_scores.parquet`.
+
+    Attributes
+    ----------
+    channel : None where channels are part of the condition
+    label : what the groups are: "condition"; "condition without <reference>"; for quality control "replicate of <condition>", "batch" ...
+    representation : "embedding"; "log N" (the number of locs alone); "descriptors" (z-scored); "random encoder" (the network untrained)
+    n_locs : locs each ROI was thinned to; 0 = all its locs
+    measure : "ARI k-means", "ARI Ward"; "accuracy nearest" and "accuracy logistic" of ROIs of replicates that were left out whole
+    value, low, high : mean over repeats, with its 95 % interval (bootstrap over ROIs; for accuracies over replicates); NaN if not possible
+    repeats, repeat_sd : density normalisations drawn, and the standard deviation of the value among them
+    groups, k : number of groups, and of clusters
+    n_rois, n_lost : ROIs that entered; ROIs with fewer locs than n_locs, left out
+    chance : the value expected of a representation that knows nothing
+    note : why there is no value, or what to know of it; "" = nothing
+    """
+
+    channel: int | None
+    label: str
+    representation: str
+    n_locs: int
+    measure: str
+    value: float
+    low: float
+    high: float
+    repeats: int
+    repeat_sd: float
+    groups: int
+    k: int
+    n_rois: int
+    n_lost: int
+    chance: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingCluster:
+    """How much of a condition is in a cluster of K-means: a row of `tables/embedding_clusters.parquet`.
+
+    Attributes
+    ----------
+    cluster : counted from 0 by size, largest first
+    n, n_cluster, n_condition : ROIs of the condition in the cluster, in the cluster, of the condition
+    entropy : of the cluster's composition over conditions, over ln(number of conditions): 0 = one condition, 1 = all alike
+    """
+
+    channel: int | None
+    cluster: int
+    condition: str
+    n: int
+    n_cluster: int
+    n_condition: int
+    entropy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingDistance:
+    """Distance of two conditions in the embedding: a row of `tables/embedding_distances.parquet`.
+
+    Attributes
+    ----------
+    distance, low, high : Euclidean, between centroids (means over replicates' means), with a 95 % interval of a bootstrap over replicates
+    spread : mean distance of replicates' means from their own condition's centroid, of both; NaN with one replicate each
+    within : root mean square distance of ROIs from their condition's centroid, of both
+    """
+
+    channel: int | None
+    condition: str
+    other: str
+    distance: float
+    low: float
+    high: float
+    spread: float
+    within: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingFlag:
+    """Something to know before the embedding is believed: a row of `tables/embedding_flags.parquet`.
+
+    Attributes
+    ----------
+    kind : "density", "replicate", "batch", "channel", "format", "label", "order", "few", "range"
+    light : as for checks of quality
+    text : one sentence for a microscopist: what was found, what it means, what to do about it
+    """
+
+    channel: int | None
+    kind: str
+    light: Light
+    text: str

@@ -115,6 +115,15 @@ _MEASURE = {
     "radius_nm": ArraySpec(("radius",), "f8", "nm", "Radii at which K is given."),
 }
 
+_EMBED = {
+    "roi": ArraySpec(("row",), "i4", "1", "Index of the region in the tile stage; one row per region and channel that was embedded."),
+    "channel": ArraySpec(("row",), "u1", "1", "Channel the row describes."),
+    "n_locs": ArraySpec(("row",), "i8", "1", "Locs embedded: all of the channel in the region, or the attribute `n_locs` of them."),
+    "embedding": ArraySpec(
+        ("row", "feature"), "f4", "1", "The region's vector by the model of the attribute `model_sha256`; distances are Euclidean."
+    ),
+}
+
 # stage → array name → specification
 SCHEMA: Mapping[str, Mapping[str, ArraySpec]] = MappingProxyType(
     {
@@ -122,6 +131,7 @@ SCHEMA: Mapping[str, Mapping[str, ArraySpec]] = MappingProxyType(
         "tile": MappingProxyType(_TILE),
         "quality": MappingProxyType(_QUALITY),
         "measure": MappingProxyType(_MEASURE),
+        "embed": MappingProxyType(_EMBED),
     }
 )
 
