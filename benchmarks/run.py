@@ -18,7 +18,7 @@ from typing import Any
 from smlmbatch.hpc.numerics import pin_numerics
 
 pin_numerics()  # as the command line does, before numpy is imported
-from benchmarks import campaign, cluster, formats, inference, ingest, measure  # noqa: E402
+from benchmarks import campaign, cluster, dye_swap, formats, inference, ingest, measure  # noqa: E402
 
 HERE = Path(__file__).parent
 GIB = 1 << 30
@@ -259,6 +259,15 @@ FIGURES: Mapping[str, Figure] = {
         "≥",
         0.9,
         same_run_as="inference-null",
+    ),
+    "dye-swap": Figure(
+        "six cells, EGFR and EREG with dyes swapped: in the embedding, distance of the same protein with the other dye over that of the "
+        "other protein with the same dye, upper end of the interval over cells; and same protein among the nearest ROIs (chance 50 %)",
+        dye_swap.measure,
+        lambda r: r["equal"]["embedding"]["ratio_high"],
+        dye_swap.shown,
+        "≤",
+        1.0,
     ),
 }
 

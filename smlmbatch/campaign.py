@@ -7,6 +7,7 @@
 Only `run`, `plan` and `submit` write these; array tasks read them.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -18,6 +19,8 @@ from smlmbatch.analyse.grouping import check_plan
 from smlmbatch.config import Config, load_config, to_toml
 from smlmbatch.errors import ConfigError
 from smlmbatch.hpc.image import image_of
+from smlmbatch.methods.chosen import MODELS, Settled, settle
+from smlmbatch.methods.folders import keep_copy
 from smlmbatch.provenance import run_record
 from smlmbatch.samples import Field, read_samples, samples_text
 from smlmbatch.store.units import Store, write_whole
@@ -34,6 +37,7 @@ class Plan:
     given : INPUT as it was given; with a sample sheet from elsewhere it is not the root
     root : folder that the fields' paths are relative to
     ignored : (relative path, reason) of files that are plainly no localisation table
+    model_source : folder of a model of one's own, to be copied into OUTPUT
     without_condition : keys of fields whose cell `condition` in the sheet is empty; known where the sheet was just looked through
     """
 
@@ -44,6 +48,7 @@ class Plan:
     ignored: tuple[tuple[str, str], ...]
     config: Config
     without_condition: frozenset[str] = field(default=frozenset(), compare=False)
+    model_source: Path | None = field(default=None, compare=False)
 
     @property
     def store(self) -> Store:
@@ -56,10 +61,10 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
     Raises
     ------
     InputError
-        nothing readable in INPUT, or a sample sheet that makes no sense
+        nothing readable in INPUT, a sample sheet that makes no sense, or a model that can't be used
     ConfigError
         OUTPUT holds something else, or a campaign with other settings and `update` is not given; or the fields can't be compared
-        as `[compare]` asks
+        as `[compare]` asks; or the model doesn't fit
     OSError
         OUTPUT can't be written
     """
@@ -68,6 +73,8 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
     input_path, output = input_path.absolute(), output.absolute()
     sheet = sheet.absolute() if sheet is not None else None
     _check_places(input_path, output)
+    settled = settle_model(config, output)
+    config = settled.config
     check_settings(output, config, update=update)
     scan = scan_input(input_path, sheet=sheet, exclude=output, config=config)
     plan = Plan(
@@ -78,6 +85,7 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
         ignored=scan.ignored,
         config=config,
         without_condition=scan.without_condition,
+        model_source=settled.source,
     )
     check_plan(plan.fields, config=config.compare)
     if freeze:
@@ -93,6 +101,15 @@ def _check_places(input_path: Path, output: Path) -> None:
         raise ConfigError(f"OUTPUT {output} is a file: choose a folder")
     if output.is_dir() and not (output / RECORD).exists() and any(not p.name.startswith(".") for p in output.iterdir()):
         raise ConfigError(f"OUTPUT {output} is not empty and no campaign of smlmbatch: choose a new folder")
+
+
+def settle_model(config: Config, output: Path) -> Settled:
+    """Settings that name the campaign's model by its sha256, and where it is to be copied from (see `methods.chosen.settle`)."""
+    stored = None
+    if (output / CONFIG).exists():
+        with contextlib.suppress(ConfigError):  # `check_settings` tells, unless all is written anew
+            stored = load_config(output / CONFIG)
+    return settle(config, stored=stored, models=output / MODELS)
 
 
 def check_settings(output: Path, config: Config, *, update: bool) -> None:
@@ -121,6 +138,9 @@ def freeze_plan(plan: Plan) -> None:
     before = read_record(plan.output)
     dates = {"planned": before.get("planned") or _now(), "finished": before.get("finished", "")}
     _write_if_new(plan.output / RECORD, json.dumps(record | {"image": image_of()} | dates, indent=1))
+    if plan.model_source is not None:
+        embed = plan.config.embed
+        keep_copy(plan.model_source, plan.output / MODELS, name=embed.model, sha256=embed.sha256)
     _write_if_new(plan.output / CONFIG, to_toml(plan.config))
     _write_if_new(plan.output / SAMPLES, samples_text(plan.fields))
 

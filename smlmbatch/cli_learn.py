@@ -17,38 +17,62 @@ from smlmbatch.hpc.place import Place
 @click.argument("method_name", metavar="METHOD")
 @click.option("--out", "folder", type=folder_type, required=True, help="Folder for the model.")
 @click.option(
-    "--recipe", type=folder_type, default=None, help="Settings, TOML, as a model's config.toml holds them; left-out keys are default."
+    "--recipe",
+    default="default",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="Settings: default, paper, or a TOML file as a model's config.toml; left-out keys are default.",
 )
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change one setting: --set epochs=4.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--checkpoint-s", type=click.FloatRange(1), default=120.0, show_default=True, help="Seconds between checkpoints.")
+@click.option(
+    "--judge-seeds", type=click.IntRange(0, 50), default=5, show_default=True, help="Draws of test data the model's figures are a mean of."
+)
 @pass_place
-def train(place: Place, /, method_name: str, folder: Path, recipe: Path | None, changes: tuple[str, ...], **options: Any) -> None:
+def train(place: Place, /, method_name: str, folder: Path, recipe: str, changes: tuple[str, ...], **options: Any) -> None:
     """Train a model by METHOD (contrastive), and write it with its card. Run again after any interruption to go on.
 
     \b
     smlmbatch train contrastive --out my_model
     torchrun --nproc-per-node 2 -m smlmbatch train contrastive --out my_model
     """
-    from smlmbatch.methods.model import config_of, known_methods, read_settings
+    from smlmbatch.methods.model import config_of, known_methods
 
     known = known_methods()
     if method_name not in known:
         raise ConfigError(f"METHOD {method_name}: wanted one of {', '.join(known)}")
-    method, values = known[method_name], _values(changes)
-    if recipe is not None:
-        found, config = read_settings(recipe)
-        if found.name != method_name:
-            raise ConfigError(f"{recipe}: is a recipe of {found.name}, not of {method_name}")
-        values = dataclasses.asdict(config) | values
-    config = config_of(method, values)
+    method = known[method_name]
+    config = config_of(method, dataclasses.asdict(_recipe(method, recipe)) | _values(changes))
+    from smlmbatch.hpc.heap import keep_freed_memory
     from smlmbatch.train.session import train_model
 
+    keep_freed_memory()
     made = train_model(method, config, folder, place=place, talk=talk, **options)
     if place.rank == 0:
         if not made:
             talk("already there")
         say(str(folder))
+
+
+def _recipe(method: Any, name: str) -> Any:
+    """The settings of that name, or of that file.
+
+    Raises
+    ------
+    ConfigError
+        neither, or a recipe of another method
+    """
+    from smlmbatch.methods.model import read_settings
+
+    if name in method.recipes:
+        return method.recipes[name]
+    if not Path(name).is_file():
+        raise ConfigError(f"--recipe {name}: is no file, nor one of {', '.join(method.recipes)}")
+    found, config = read_settings(Path(name))
+    if found.name != method.name:
+        raise ConfigError(f"{name}: is a recipe of {found.name}, not of {method.name}")
+    return config
 
 
 def _values(changes: tuple[str, ...]) -> dict[str, Any]:

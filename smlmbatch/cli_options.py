@@ -118,6 +118,9 @@ plan_options = _stack(
     click.option("--min-coverage", type=float, default=None, help="Share of a region inside the cell.  [default: 0.9]"),
     click.option("--min-locs", type=int, default=None, help="Fewest localisations of a region.  [default: 50]"),
     click.option("--outline", type=click.Choice(["found", "field"]), default=None, help="Find cells by density, or take the whole field."),
+    click.option("--model", default=None, metavar="auto|none|FOLDER", help="Model that embeds regions; a folder is copied into OUTPUT."),
+    click.option("--embed-locs", type=click.IntRange(0), default=None, help="Embed so many locs of each region; 0 = all.  [default: 0]"),
+    click.option("--device", type=click.Choice(["cpu", "cuda"]), default=None, help="Where regions are embedded.  [default: cpu]"),
     click.option("--conditions", default=None, metavar="COLUMN,…", help="Columns whose product is compared: condition,region,channel …"),
     click.option("--reference", default=None, metavar="CONDITION", help="Compare all others with this one.  [default: every pair]"),
     click.option("--paired", default=None, metavar="COLUMN", help="What pairs values: replicate (same cells), batch or a label."),
@@ -162,7 +165,9 @@ def settings_of(options: dict[str, Any], output: Path | None = None) -> Any:
     tile = {name: options[name] for name in ("roi_nm", "min_coverage", "min_locs", "outline")}
     prepare = {name: options[name] for name in ("max_precision_nm", "merge_nm", "merge_dark_frames")}
     compare = {name: options[name] for name in ("conditions", "reference", "paired")}
-    return override(base, one_merging({"ingest": ingest, "prepare": prepare, "tile": tile, "compare": compare}))
+    embed = {"model": options["model"], "n_locs": options["embed_locs"], "device": options["device"]}
+    embed |= {"sha256": ""} if options["model"] is not None else {}  # what is stored is another model's
+    return override(base, one_merging({"ingest": ingest, "prepare": prepare, "tile": tile, "compare": compare, "embed": embed}))
 
 
 def _stored_settings(stored: Path | None, *, update: bool) -> Any:

@@ -25,6 +25,14 @@ def tell_conditions_taken(plan: Any, name: str = "") -> None:
         talk(f"{of}{fields} no condition in the sheet; their folder's name is taken: {', '.join(sorted(set(taken)))}")
 
 
+def tell_model(config: Any) -> None:
+    """Say why regions are not embedded, where that was not asked for."""
+    from smlmbatch.methods.chosen import AUTO, choose
+
+    if config.embed.model == AUTO and (why_none := choose(config).why_none):
+        talk(f"no embedding: {why_none} --model FOLDER names another model")
+
+
 def print_json(value: Any) -> None:
     """A result for machines."""
     click.echo(json.dumps(value, indent=1))

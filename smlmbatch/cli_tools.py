@@ -1,4 +1,4 @@
-"""Verbs beside the pipeline: validate, simulate, export, crate, config, doctor."""
+"""Verbs beside the pipeline: validate, simulate, compare, export, crate, config, doctor."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from smlmbatch.analyse.fingerprint import TABLE_NAMES
+from smlmbatch.analyse.fingerprint import ALL_NAMES
 from smlmbatch.cli_options import folder_type, input_argument, json_option, output_argument, plan_options, settings_of
 from smlmbatch.cli_talk import print_json, say, talk
 from smlmbatch.errors import EXIT_FAILED_FIELDS, ConfigError
@@ -28,8 +28,10 @@ def validate(input_path: Path, as_json: bool, **options: Any) -> None:
     from smlmbatch.ingest.file_report import counts_of, summary_text
     from smlmbatch.ingest.scan import scan_input
     from smlmbatch.ingest.validate import validate_scan
+    from smlmbatch.methods.chosen import settle
 
     config = settings_of(options)
+    settle(config)
     scan = scan_input(input_path.absolute(), sheet=options["sheet"], exclude=None, config=config)
     files = []
     for file in validate_scan(scan, config=config):
@@ -69,9 +71,38 @@ def simulate(folder: Path, cell_um: float, **settings: Any) -> None:
 
 @click.command()
 @output_argument
+@click.argument("others", metavar="OTHER...", nargs=-1, required=True, type=folder_type)
+@click.option("--csv", "csv_file", type=folder_type, default=None, metavar="FILE", help="Write every pair of conditions, and of fields.")
+@json_option
+def compare(output: Path, others: tuple[Path, ...], csv_file: Path | None, as_json: bool) -> None:
+    """Say which conditions of OTHER campaigns those of OUTPUT, and its fields, resemble most in the embedding.
+
+    All must be embedded with the same model and settings. Nothing is written into OUTPUT or OTHER.
+
+    \b
+    smlmbatch compare results/ library_of_known_structures/ last_year/ --csv placed.csv
+    """
+    from smlmbatch.across.placing import place
+    from smlmbatch.across.stored import read_campaigns
+    from smlmbatch.across.wording import placements_json, placements_text, write_placements
+
+    if csv_file is not None and any(csv_file.resolve().is_relative_to(folder.resolve()) for folder in (output, *others)):
+        raise ConfigError(f"--csv {csv_file}: lies in a campaign's folder; name a file elsewhere")
+    campaign, *known = read_campaigns((output, *others))
+    placements = place(campaign, known)
+    if csv_file is not None:
+        write_placements(csv_file, placements)
+    if as_json:
+        print_json(placements_json(placements, campaign.making))
+    else:
+        say("\n".join(placements_text(placements, campaign.making)))
+
+
+@click.command()
+@output_argument
 @click.argument("target", type=folder_type)
 @click.option("--format", "format_name", type=click.Choice(EXPORT_FORMATS), default="csv", show_default=True)
-@click.option("--what", type=click.Choice([*TABLE_NAMES, "locs", "images"]), multiple=True, help="[default: all that the format is for]")
+@click.option("--what", type=click.Choice([*ALL_NAMES, "locs", "images"]), multiple=True, help="[default: all that the format is for]")
 @click.option("--pixel-nm", type=float, default=20.0, show_default=True, help="Pixel of density images (ome-zarr).")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 def export(output: Path, target: Path, format_name: str, what: tuple[str, ...], pixel_nm: float, overwrite: bool) -> None:
@@ -156,4 +187,4 @@ def doctor(as_json: bool) -> None:
         say(f"{name:<22}{value if not isinstance(value, dict) else ', '.join(f'{k} {v}' for k, v in value.items())}")
 
 
-VERBS = (validate, simulate, export, crate, config, doctor)
+VERBS = (validate, simulate, compare, export, crate, config, doctor)

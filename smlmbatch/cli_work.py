@@ -25,7 +25,7 @@ from smlmbatch.cli_options import (
     tasks_option,
     work_options,
 )
-from smlmbatch.cli_talk import print_json, say, talk, tell_conditions_taken
+from smlmbatch.cli_talk import print_json, say, talk, tell_conditions_taken, tell_model
 from smlmbatch.errors import EXIT_FAILED_FIELDS, EXIT_USAGE, ConfigError, Interrupted, SmlmbatchError
 from smlmbatch.hpc.place import Place
 
@@ -125,6 +125,7 @@ ingest = _stage_verb("ingest", "Read the planned files into the store.")
 tile = _stage_verb("tile", "Find cells and lay the grid of regions (ingesting first what is not yet).")
 quality = _stage_verb("quality", "Measure what the data are worth (doing first what comes before it).")
 measure = _stage_verb("measure", "Measure the regions (doing first what comes before it).")
+embed = _stage_verb("embed", "Embed the regions by a trained model (doing first what comes before it).")
 
 
 @click.command()
@@ -166,19 +167,20 @@ def _plan(input_path: Path, output: Path, options: dict[str, Any]) -> Any:
     choose(plan.fields, selection_of(options))
     freeze_plan(plan)
     tell_conditions_taken(plan)
+    tell_model(plan.config)
     return plan
 
 
 def _planned_for(input_path: Path, output: Path, options: dict[str, Any]) -> Any:
     """The plan that a part works on: as it was frozen, for this INPUT and these settings."""
-    from smlmbatch.campaign import check_settings, load_plan, same_input
+    from smlmbatch.campaign import check_settings, load_plan, same_input, settle_model
 
     if options["sheet"] or options["update"]:
         raise ConfigError("--part works on what was planned: give --sheet and --update to `smlmbatch plan`")
     plan = load_plan(output)
     if not same_input(plan, input_path):
         raise ConfigError(f"{output} was planned for INPUT {plan.given}: give that, or plan again")
-    check_settings(plan.output, settings_of(options, output), update=False)
+    check_settings(plan.output, settle_model(settings_of(options, output), plan.output).config, update=False)
     return plan
 
 
@@ -274,4 +276,4 @@ def _tell_end(plan: Any, outcomes: Any, work: Any) -> int:
 
 
 _MOST_NAMED = 20
-VERBS = (run, plan, ingest, tile, quality, measure, report)
+VERBS = (run, plan, ingest, tile, quality, measure, embed, report)

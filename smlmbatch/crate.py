@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from smlmbatch.analyse.fingerprint import TABLE_NAMES
+from smlmbatch.analyse.fingerprint import ALL_NAMES
 from smlmbatch.analyse.tables import legible
 from smlmbatch.campaign import CONFIG, FAILED, RECORD, SAMPLES, Plan, read_record
 from smlmbatch.engine import FieldOutcome, sidecar_name
@@ -58,6 +58,7 @@ _FOLDERS: Final[Mapping[str, str]] = {
     "tables/": "Tables of the campaign",
     "report/": "Report, with a page per field",
     "store/": "Localisations and all results, as Zarr",
+    "models/": "Models of the user's own that ROIs were embedded with",
 }
 
 Entity = dict[str, Any]
@@ -79,7 +80,7 @@ def write_crate(plan: Plan, *, licence: str = "", agent: str = "", agent_name: s
         a unit is damaged
     """
     record = read_record(plan.output)
-    missing = [name for name in TABLE_NAMES if not (plan.output / "tables" / f"{name}.parquet").is_file()]
+    missing = [name for name in ALL_NAMES if not (plan.output / "tables" / f"{name}.parquet").is_file()]
     if missing or not record.get("finished"):
         what = f"no tables/{missing[0]}.parquet" if missing else f"no date of its end in {RECORD}"
         raise ConfigError(f"{plan.output}: the campaign is not finished ({what}); run `smlmbatch run` first")
@@ -264,8 +265,10 @@ def _input(sha256: str, n_bytes: int, paths: list[str]) -> Entity:
 
 
 def _files(plan: Plan) -> Iterator[Entity]:
-    """Small files and tables, with the sha256 of their bytes."""
-    known = dict(_FILES) | {f"tables/{name}.parquet": f"Table of {name}" for name in TABLE_NAMES}
+    """Small files, tables and models of the user's own, with the sha256 of their bytes."""
+    models = sorted(path.relative_to(plan.output).as_posix() for path in (plan.output / "models").rglob("*") if path.is_file())
+    known = dict(_FILES) | {f"tables/{name}.parquet": f"Table of {name.replace('_', ' ')}" for name in ALL_NAMES}
+    known |= {name: f"{PurePosixPath(name).name} of a model" for name in models if not PurePosixPath(name).name.startswith(".")}
     for name, text in known.items():
         path = plan.output / name
         if path.is_file():

@@ -24,6 +24,7 @@ from smlmbatch.hpc.limits import memory_limit_bytes, peak_bytes, reset_peak
 from smlmbatch.hpc.numerics import instructions, pin_caches
 from smlmbatch.hpc.place import Place
 from smlmbatch.hpc.records import UnitRecord
+from smlmbatch.methods.chosen import MODELS
 from smlmbatch.provenance import software
 from smlmbatch.samples import Field
 from smlmbatch.stages import FIELD_STAGES, Inputs, Stage, unit_keys, unit_parts
@@ -247,6 +248,7 @@ def _make_unit(
             out=out,
             scratch=Path(scratch),
             memory_bytes=task.memory_bytes,
+            models=task.store.parent / MODELS,
         )
         importlib.import_module(stage.module).run(work)
     if task.force:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from smlmbatch.analyse.fingerprint import tables_fingerprint
+from smlmbatch.analyse.fingerprint import EMBEDDING_NAMES, tables_fingerprint
 from smlmbatch.campaign import FAILED, Plan, note_finish
 from smlmbatch.engine import FieldOutcome, FieldTask, inspect_field, needed_stages, process_field, stands
 from smlmbatch.hpc.child import WorkerDied
@@ -33,7 +33,9 @@ from smlmbatch.work import Campaign, FieldResult
 ALL_STAGES = tuple(stage.name for stage in FIELD_STAGES)
 REPORT = "report"  # the campaign's end, tables included, as --only and --skip call it
 _TABLES_VERSION = 4
-_REPORT_VERSION = 5
+_EMBEDDINGS_VERSION = 1
+_REPORT_VERSION = 6
+_EMBEDDED = ("measure", "embed")  # stages whose units the tables of embeddings are made of
 _CIRCUMSTANCES = {"attempt": "", "tries": 0, "submission": "", "memory_mib": 0, "lost": False}  # of a failure, not its substance
 Talk = Callable[[str], None]
 _MOST_NAMED = 20
@@ -288,9 +290,11 @@ def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk, *, force: b
     state = [[_labels(outcome), _unit_state(outcome)] for outcome in outcomes]
     judging = {"compare": dataclasses.asdict(plan.config.compare), "quality": dataclasses.asdict(plan.config.quality)}
     tables = fingerprint(version=_TABLES_VERSION, fields=state, **judging)
+    embeddings = _embeddings_fingerprint(plan, outcomes)
     page = fingerprint(
         version=_REPORT_VERSION,
         tables=tables,
+        embeddings=embeddings,
         failures=[dataclasses.asdict(f) | _CIRCUMSTANCES for f in failures],
         ignored=list(plan.ignored),
         config=dataclasses.asdict(plan.config),
@@ -300,6 +304,11 @@ def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk, *, force: b
 
         write_tables(campaign, fingerprint=tables)
         talk(f"tables   {plan.output / 'tables'}")
+    if force or tables_fingerprint(plan.output, EMBEDDING_NAMES) != embeddings:
+        from smlmbatch.analyse.embeddings import write_embeddings
+
+        n_rois = len(write_embeddings(campaign, fingerprint=embeddings).rois)
+        talk(f"embedded {n_rois:,} rows compared  {plan.output / 'tables'}")
     if force or report_fingerprint(plan.output) != page:
         from smlmbatch.report.html import write_report
 
@@ -335,6 +344,16 @@ def _labels(outcome: FieldOutcome) -> list[object]:
 def _unit_state(outcome: FieldOutcome) -> list[object]:
     units = [key.fingerprint if stage in outcome.fresh else "" for stage, key in outcome.keys.items()]
     return [units, outcome.failure.stage if outcome.failure else ""]
+
+
+def _embeddings_fingerprint(plan: Plan, outcomes: Sequence[FieldOutcome]) -> str:
+    """What the tables of embeddings depend on: less than the others, as they take long. Of other stages it counts that they are done."""
+    units = [[outcome.keys[name].fingerprint for name in _EMBEDDED if name in outcome.fresh] for outcome in outcomes]
+    done = [[len(outcome.fresh), outcome.failure.stage if outcome.failure else ""] for outcome in outcomes]
+    state = [list(parts) for parts in zip(map(_labels, outcomes), units, done, strict=True)]
+    compared = {name: getattr(plan.config.compare, name) for name in ("conditions", "reference", "periphery_nm")}
+    settings = dataclasses.asdict(plan.config.embeddings)
+    return fingerprint(version=_EMBEDDINGS_VERSION, fields=state, compare=compared, embeddings=settings)
 
 
 def _run_facts(outcomes: Sequence[FieldOutcome]) -> dict[str, object]:

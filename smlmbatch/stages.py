@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from smlmbatch.config import Config
+from smlmbatch.methods.chosen import embed_settings
 from smlmbatch.provenance import fingerprint
 from smlmbatch.samples import Field
 from smlmbatch.store.attempts import UnitKey
@@ -33,6 +34,7 @@ class Stage:
     Attributes
     ----------
     sections : sections of the settings that its result depends on
+    settings : section → keys, where not all of a section matter
     """
 
     name: str
@@ -41,6 +43,7 @@ class Stage:
     sections: tuple[str, ...]
     upstream: tuple[str, ...]
     depends_on: Callable[[Field, Inputs, Config], dict[str, Any]]
+    settings: Callable[[Config], dict[str, Any]] = lambda config: {}
 
 
 FIELD_STAGES: tuple[Stage, ...] = (
@@ -76,6 +79,16 @@ FIELD_STAGES: tuple[Stage, ...] = (
     Stage("quality", "smlmbatch.quality.stage", 2, (), ("ingest", "tile"), lambda field, inputs, config: {}),
     # the key seeds the thinning of dense regions
     Stage("measure", "smlmbatch.measure.stage", 1, ("measure",), ("ingest", "tile"), lambda field, inputs, config: {"field": field.key}),
+    # the key seeds the draws of n_locs
+    Stage(
+        "embed",
+        "smlmbatch.embed.stage",
+        1,
+        (),
+        ("ingest", "tile"),
+        lambda field, inputs, config: {"field": field.key} if config.embed.n_locs else {},
+        lambda config: {"embed": embed_settings(config)},
+    ),
 )
 
 
@@ -96,7 +109,7 @@ def _chain(field: Field, inputs: Inputs, config: Config) -> Iterator[tuple[str, 
         parts = {
             "stage": stage.name,
             "version": stage.result_version,
-            "config": {name: _section(getattr(config, name)) for name in stage.sections},
+            "config": {name: _section(getattr(config, name)) for name in stage.sections} | stage.settings(config),
             "upstream": [digests[name] for name in stage.upstream],
             "own": stage.depends_on(field, inputs, config),
         }

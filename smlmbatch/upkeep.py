@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from smlmbatch.analyse.digest import table_digest
-from smlmbatch.analyse.fingerprint import TABLE_NAMES
+from smlmbatch.analyse.fingerprint import ALL_NAMES
 from smlmbatch.campaign import Plan
 from smlmbatch.engine import FieldOutcome, inspect_field
 from smlmbatch.errors import ConfigError, SmlmbatchError
@@ -22,7 +22,7 @@ from smlmbatch.run import ALL_STAGES, RunOptions, field_tasks
 from smlmbatch.store.attempts import STALE_AFTER_S
 
 _CURE = "; `smlmbatch clean --damaged` removes it, then run again"
-TABLES = tuple(f"tables/{name}.parquet" for name in TABLE_NAMES)
+TABLES = tuple(f"tables/{name}.parquet" for name in ALL_NAMES)
 
 
 def standing(plan: Plan, *, trust_cache: bool = False) -> list[FieldOutcome]:

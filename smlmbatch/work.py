@@ -27,6 +27,7 @@ class Work:
     out : writes this unit's arrays and attributes; sealed by the engine
     scratch : a folder of this attempt's own for spill files, removed afterwards
     memory_bytes : how much memory the stage should stay within
+    models : folder of the campaign's own models
     """
 
     field: Field
@@ -37,6 +38,7 @@ class Work:
     out: "UnitWriter"
     scratch: Path
     memory_bytes: int
+    models: Path = Path("models")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,7 +182,7 @@ def _labels(field: Field) -> dict[str, str]:
 
 def _of_settings(here: Plan, there: Plan) -> Iterator[Reason]:
     """Settings that no unit depends on; the others are told at the units."""
-    of_units = {section for stage in FIELD_STAGES for section in stage.sections}
+    of_units = {section for stage in FIELD_STAGES for section in (*stage.sections, *stage.settings(here.config))}
     for section in (field.name for field in dataclasses.fields(here.config) if field.name not in of_units):
         old, new = (dataclasses.asdict(getattr(plan.config, section)) for plan in (there, here))
         for key, before, now in changes(old, new):

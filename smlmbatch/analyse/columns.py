@@ -141,6 +141,90 @@ COMPARISON_COLUMNS: Final[Mapping[str, Column]] = {
     ),
 }
 
+EMBEDDING_COLUMNS: Final[Mapping[str, Column]] = {
+    "key": Column("string", "", "Folder of the field in the store; `key`, `roi` and `channel` join this table to `rois`."),
+    "field": Column("string", "", "Name of the field as people know it."),
+    "condition": Column("string", "", "Condition compared: joint value of the columns in `compare.conditions`."),
+    "replicate": Column("string", "", "Replicate within the condition."),
+    "batch": Column("string", "", "Batch, empty where none is given."),
+    "channel": Column("uint8", "", "Channel embedded."),
+    "roi": Column("int32", "", "Number of the ROI in its field, from 0."),
+    "n_locs": Column("int64", "loc", "Locs embedded."),
+    "kmeans": Column("int32", "", "Cluster of K-means among the ROIs compared with it, 0 = the largest; null where there is none."),
+    "ward": Column("int32", "", "The same of Ward's method; null beyond `embeddings.max_rois`, which are drawn evenly over conditions."),
+    "axis_1": Column("double", "1", "Position along the leading principal axis of the ROIs compared with it; null without a condition."),
+    "map_x": Column("float", "1", "Place on the map (UMAP), for the eye only; null beyond `embeddings.map_rois`."),
+    "map_y": Column("float", "1", "The same along y."),
+    "embedding": Column("vector", "1", SCHEMA["embed"]["embedding"].text),
+}
+_OF_CHANNEL = "Channel; null where channels are part of the condition."
+SCORE_COLUMNS: Final[Mapping[str, Column]] = {
+    "channel": Column("uint8", "", _OF_CHANNEL),
+    "label": Column("string", "", "What the groups are: `condition`, `condition without` the reference; for quality control others."),
+    "representation": Column(
+        "string",
+        "",
+        "`embedding`; to hold it against: `log N` (the number of locs alone), `descriptors` (z-scored), `random encoder` (the untrained "
+        "network).",
+    ),
+    "n_locs": Column("int64", "loc", "Locs each ROI was thinned to; 0 = all it has."),
+    "measure": Column(
+        "string",
+        "",
+        "`ARI k-means`, `ARI Ward`: adjusted Rand index of groups and clusters; `accuracy nearest`, `accuracy logistic`: of replicates "
+        "left out whole; `inertia`: of `k` clusters of K-means over that of one, `elbow` in the note of the bend; `Spearman ROIs`, "
+        "`Spearman replicates`: rank correlation, without its sign, of the leading principal axis with the order that the label names.",
+    ),
+    "value": Column("double", "1", "Mean over repeats; null where it is not possible, and `note` says why."),
+    "low": Column(
+        "double", "1", "Lower end of the 95 % interval: bootstrap over ROIs as if independent, for accuracies over replicates left out."
+    ),
+    "high": Column("double", "1", "Its upper end."),
+    "repeats": Column("int64", "", "Density normalisations drawn; 1 where nothing was drawn."),
+    "repeat_sd": Column("double", "1", "Standard deviation of the value among them."),
+    "groups": Column("int64", "", "Number of groups."),
+    "k": Column("int64", "", "Number of clusters; 0 where there are none."),
+    "n_rois": Column("int64", "", "ROIs that entered."),
+    "n_lost": Column("int64", "", "ROIs left out as they have fewer locs than `n_locs`."),
+    "chance": Column("double", "1", "Value expected of a representation that knows nothing."),
+    "note": Column("string", "", "Why there is no value, or what to know of it; empty = nothing."),
+}
+CLUSTER_COLUMNS: Final[Mapping[str, Column]] = {
+    "channel": Column("uint8", "", _OF_CHANNEL),
+    "cluster": Column("int64", "", "Cluster of K-means, counted from 0 by size, the largest first."),
+    "condition": Column("string", "", "Condition."),
+    "n": Column("int64", "", "ROIs of the condition in the cluster."),
+    "n_cluster": Column("int64", "", "ROIs in the cluster."),
+    "n_condition": Column("int64", "", "ROIs of the condition."),
+    "entropy": Column(
+        "double",
+        "1",
+        "Shannon entropy of the cluster's composition over the logarithm of the number of conditions: 0 = one condition, 1 = all alike; "
+        "null with one condition.",
+    ),
+}
+DISTANCE_COLUMNS: Final[Mapping[str, Column]] = {
+    "channel": Column("uint8", "", _OF_CHANNEL),
+    "condition": Column("string", "", "Condition."),
+    "other": Column("string", "", "The other condition."),
+    "distance": Column("double", "1", "Euclidean distance of the centroids (means over replicates' means)."),
+    "low": Column(
+        "double",
+        "1",
+        "Lower end of the 95 % interval of the true distance (bootstrap over replicates; what scatter alone adds is taken off); null with "
+        "one replicate.",
+    ),
+    "high": Column("double", "1", "Its upper end."),
+    "spread": Column("double", "1", "Mean distance of replicates' means from their own condition's centroid, of both; null with one each."),
+    "within": Column("double", "1", "Root mean square distance of ROIs from their own condition's centroid, of both."),
+}
+FLAG_COLUMNS: Final[Mapping[str, Column]] = {
+    "channel": Column("uint8", "", "Channel; null where it is about all."),
+    "kind": Column("string", "", "About what: `density`, `replicate`, `batch`, `channel`, `format`, `label`, `order`, `few`, `range`."),
+    "light": Column("string", "", "`green`, `amber`, `red`; `grey` where it could not be judged."),
+    "text": Column("string", "", "What was found, what it means, what to do about it."),
+}
+
 _NUMPY_TO_ARROW = {"f4": "float", "f8": "double", "i4": "int32", "i8": "int64", "u1": "uint8"}
 DESCRIPTOR_COLUMNS: Final[Mapping[str, Column]] = {
     name: Column(_NUMPY_TO_ARROW[spec.dtype], spec.unit, spec.text)
@@ -151,11 +235,12 @@ _COMPOUND = {
     "names": "map<string, string>",
     "integers": "list<int64>",
     "texts": "list<string>",
+    "vector": "fixed_size_list<float>[features]",
 }
 
 
-def arrow_schema(columns: Mapping[str, Column]) -> "pa.Schema":
-    """Columns as an Arrow schema."""
+def arrow_schema(columns: Mapping[str, Column], *, features: int = 0) -> "pa.Schema":
+    """Columns as an Arrow schema; `features` is the length of vectors, where there are any."""
     import pyarrow as pa
 
     compound = {
@@ -163,6 +248,7 @@ def arrow_schema(columns: Mapping[str, Column]) -> "pa.Schema":
         "names": pa.map_(pa.string(), pa.string()),
         "integers": pa.list_(pa.int64()),
         "texts": pa.list_(pa.string()),
+        "vector": pa.list_(pa.float32(), features),
     }
     return pa.schema([(name, compound.get(c.kind) or pa.type_for_alias(c.kind)) for name, c in columns.items()])
 
@@ -189,7 +275,17 @@ def table_of_columns() -> str:
     quality = _markdown("quality.parquet", checked, QUALITY_COLUMNS)
     compared = "One row per channel, pair of conditions and descriptor."
     comparisons = _markdown("comparisons.parquet", compared, COMPARISON_COLUMNS)
-    return f"{_HEAD}{fields}{_LABELS}{rois}{quality}{comparisons}"
+    embedding = "".join(_markdown(f"{name}.parquet", rows, columns) for name, (rows, columns) in _EMBEDDING_TABLES.items())
+    return f"{_HEAD}{fields}{_LABELS}{rois}{quality}{comparisons}{embedding}"
+
+
+_EMBEDDING_TABLES: Final[Mapping[str, tuple[str, Mapping[str, Column]]]] = {
+    "embeddings": ("One row per embedded ROI and channel, in the order of `rois`.", EMBEDDING_COLUMNS),
+    "embedding_scores": ("One row per channel, label, representation, number of locs and measure.", SCORE_COLUMNS),
+    "embedding_clusters": ("One row per channel, cluster of K-means and condition.", CLUSTER_COLUMNS),
+    "embedding_distances": ("One row per channel and pair of conditions.", DISTANCE_COLUMNS),
+    "embedding_flags": ("One row per thing to know before the embedding is believed.", FLAG_COLUMNS),
+}
 
 
 def _markdown(file: str, rows: str, columns: Mapping[str, Column]) -> str:

@@ -17,6 +17,9 @@ def table_digest(path: Path) -> str:
         digest.update(f"|{name}|{column.type}|".encode())
         if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
             digest.update(np.asarray(column.is_null()).tobytes() + np.asarray(column.fill_null(0)).tobytes())
+        elif pa.types.is_fixed_size_list(column.type) and not column.null_count:  # vectors
+            for chunk in column.chunks:
+                digest.update(np.asarray(chunk.flatten()).tobytes())
         else:  # strings, booleans, lists, maps
             digest.update(repr(column.to_pylist()).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

@@ -123,8 +123,18 @@ def check_columns(labels: Iterable[str], *, config: CompareConfig) -> None:
 
 def _known(labels: Sequence[str]) -> list[str]:
     """Names that can be written, one for each column; of labels given per channel what they are called together."""
-    shown = sorted(name for name in _label_names(labels) if name not in labels or not _PER_CHANNEL.fullmatch(name))
+    shown = sheet_columns(labels)
     return [*OWN_COLUMNS, *(name if resolve(name, labels) == ColumnName(name, label=True) else f"{_LABEL}{name}" for name in shown)]
+
+
+def sheet_columns(labels: Iterable[str]) -> list[str]:
+    """Names of the sheet's own columns, those given per channel by what they are called together.
+
+    >>> sheet_columns(["dose", "dye_0", "dye_1", "condition_0"])
+    ['dose', 'dye']
+    """
+    labels = set(labels)
+    return sorted(name for name in _label_names(labels) if name not in labels or not _PER_CHANNEL.fullmatch(name))
 
 
 def check_plan(fields: Sequence[Field], *, config: CompareConfig) -> None:
@@ -206,7 +216,7 @@ def group_rois(rois: "pa.Table", fields: "pa.Table", *, config: CompareConfig) -
     labels = labels_of(fields)
     check_columns(labels, config=config)
     columns = resolved_columns(labels, config=config)
-    values = [_column(column, rois, fields, config=config) for column in columns]
+    values = [column_values(column, rois, fields, config=config) for column in columns]
     filled = [pc.if_else(pc.equal(pc.fill_null(value, ""), ""), EMPTY, value) for value in values]
     joint = pc.binary_join_element_wise(*filled, JOINT) if len(filled) > 1 else filled[0]
     grouped = _replaced(rois, "condition", joint)
@@ -215,7 +225,7 @@ def group_rois(rois: "pa.Table", fields: "pa.Table", *, config: CompareConfig) -
         grouped = _replaced(grouped, "replicate", rois["replicate"])
     pairing = resolve(config.paired, labels)
     if config.paired and pairing is not None:
-        block = _column(pairing, rois, fields, config=config)
+        block = column_values(pairing, rois, fields, config=config)
         grouped = grouped.append_column("block", pc.if_else(pc.equal(block, ""), pa.scalar(None, pa.string()), block))
     if channels_joined(labels, config=config):
         grouped = _replaced(grouped, "channel", pa.nulls(len(rois), rois.schema.field("channel").type))
@@ -244,8 +254,8 @@ def _replaced(table: "pa.Table", name: str, values: "pa.Array | pa.ChunkedArray"
     return table.set_column(table.schema.get_field_index(name), name, values)
 
 
-def _column(column: ColumnName, rois: "pa.Table", fields: "pa.Table", *, config: CompareConfig) -> "pa.ChunkedArray":
-    """One column's value of every ROI row, strings; null where there is none."""
+def column_values(column: ColumnName, rois: "pa.Table", fields: "pa.Table", *, config: CompareConfig) -> "pa.ChunkedArray":
+    """One column's value of every ROI row, strings; null where there is none. Columns of fields alone (`format`) are those of the row's."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -256,7 +266,7 @@ def _column(column: ColumnName, rois: "pa.Table", fields: "pa.Table", *, config:
         return pc.if_else(pc.less(rois["distance_to_edge_nm"], config.periphery_nm), PERIPHERY, CENTRE)
     if name == "channel":
         return pc.binary_join_element_wise("channel", pc.cast(rois["channel"], pa.string()), " ")
-    return rois[name]
+    return rois[name] if name in rois.column_names else _of_field(name, rois, fields)
 
 
 def _label(name: str, rois: "pa.Table", fields: "pa.Table") -> "pa.ChunkedArray":

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from smlmbatch.analyse.fingerprint import TABLE_NAMES, table_path
+from smlmbatch.analyse.fingerprint import ALL_NAMES, table_path
 from smlmbatch.analyse.tables import legible
 from smlmbatch.errors import ConfigError
 from smlmbatch.export import h5ad, images, parquet, picasso, smlm, tables, text
@@ -27,7 +27,7 @@ from smlmbatch.work import Campaign, FieldResult
 
 LOCS: Final = "locs"
 IMAGES: Final = "images"
-EXPORTS: Final = (*TABLE_NAMES, LOCS, IMAGES)
+EXPORTS: Final = (*ALL_NAMES, LOCS, IMAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class TableFormat:
     """How a table of the campaign is written, and which tables the format is for."""
 
     write: Callable[[Path, Path, Campaign], None]
-    tables: tuple[str, ...] = TABLE_NAMES
+    tables: tuple[str, ...] = ALL_NAMES
 
 
 LOCS_FORMATS: Final[Mapping[str, LocsFormat]] = MappingProxyType(
@@ -118,7 +118,7 @@ def export_campaign(
     _check_choice(f"--format {format} with what", what, possible)
     if not pixel_nm > 0:
         raise ConfigError(f"--pixel-nm {pixel_nm:g}: wanted a length above 0 nm")
-    sources = {target / f"{name}.{format}": table_path(campaign.output, name) for name in TABLE_NAMES if name in what}
+    sources = {target / f"{name}.{format}": table_path(campaign.output, name) for name in ALL_NAMES if name in what}
     fields = _fields(campaign, target, format, pixel_nm=pixel_nm) if {LOCS, IMAGES} & set(what) else {}
     _check_sources(campaign, sources, fields, format, pixel_nm=pixel_nm, wants_fields=bool({LOCS, IMAGES} & set(what)))
     written = [*sources, *(file for path in fields for file in _files(path, format))]

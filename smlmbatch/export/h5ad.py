@@ -4,6 +4,9 @@
     obs     where each row comes from, labels of the sample sheet   obsm   "spatial": centres of the ROIs, um
     uns     "smlmbatch": version, settings, digest of the table that it was made of (as `verify --list` prints it)
 
+Where ROIs were embedded, also obsm "X_smlmbatch" (float32) and "X_umap" (the map), NaN for a ROI without; in obs their clusters
+`kmeans` and `ward`; in uns the model's name and sha256.
+
 Written by the on-disk specification of AnnData (its encoding types and versions) with h5py: anndata itself would bring
 pandas. Text is categorical, as anndata makes it of strings that repeat; what is null has the code -1. Columns are read one
 at a time, so memory is that of X and one column.
@@ -21,6 +24,7 @@ from smlmbatch.analyse.columns import DESCRIPTOR_COLUMNS, DESCRIPTORS
 from smlmbatch.analyse.digest import table_digest
 from smlmbatch.analyse.tables import legible
 from smlmbatch.config import to_toml
+from smlmbatch.export.embedded import model_of, read_embedded
 from smlmbatch.store.units import appears_whole
 from smlmbatch.work import Campaign
 
@@ -57,16 +61,22 @@ def write_h5ad(source: Path, path: Path, campaign: Campaign) -> None:
 
     with parquet.ParquetFile(source) as table, appears_whole(path) as partial, h5py.File(partial, "w") as file:
         rows = _Rows(table)
+        names = _row_names(rows)
+        embedded = read_embedded(source, names)
         _mark(file, "anndata")
         _write_array(file, "X", np.column_stack([rows.numbers(name) for name in DESCRIPTORS]))
-        _write_frame(file, "obs", _row_names(rows), _observations(rows, campaign))
+        clusters = {name: _codes(values) for name, values in embedded.clusters.items()} if embedded else {}
+        _write_frame(file, "obs", names, _observations(rows, campaign) | clusters)
         meanings = {"unit": [DESCRIPTOR_COLUMNS[name].unit for name in DESCRIPTORS]}
         meanings |= {"meaning": [DESCRIPTOR_COLUMNS[name].text for name in DESCRIPTORS]}
         _write_frame(file, "var", list(DESCRIPTORS), {name: _codes(values) for name, values in meanings.items()})
         corners_nm = np.column_stack([rows.numbers(name) + rows.numbers("side_nm") / 2 for name in ("x_nm", "y_nm")])
-        _write_array(_group(file, "obsm"), "spatial", corners_nm / _NM_PER_UM)
+        places = _group(file, "obsm")
+        _write_array(places, "spatial", corners_nm / _NM_PER_UM)
+        for name, values in (embedded.places if embedded else {}).items():
+            _write_array(places, name, values)
         origin = _group(_group(file, "uns"), "smlmbatch")
-        for name, text in _origin(source, campaign).items():
+        for name, text in (_origin(source, campaign) | (model_of(campaign) if embedded else {})).items():
             _write_text(origin, name, text)
         for name in ("layers", "varm", "obsp", "varp"):
             _group(file, name)

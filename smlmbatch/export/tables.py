@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from smlmbatch.export.parquet import parquet_writer
 from smlmbatch.export.stored_field import PIECE_ROWS
 from smlmbatch.store.units import appears_whole
@@ -49,7 +51,18 @@ def _as_json(values: "pa.Array") -> "pa.Array":
     """Lists and maps as JSON text; null stays null."""
     import pyarrow as pa
 
+    if pa.types.is_fixed_size_list(values.type):  # vectors of float32
+        return pa.array([None if cell is None else _vector_text(cell) for cell in values.to_pylist()], pa.string())
     cells = values.to_pylist()
     if pa.types.is_map(values.type):  # a map comes as (key, value) pairs
         cells = [None if cell is None else dict(cell) for cell in cells]
     return pa.array([None if cell is None else json.dumps(cell, ensure_ascii=False) for cell in cells], pa.string())
+
+
+def _vector_text(values: list[float | None]) -> str:
+    """A vector of float32 as a list, each number with the fewest digits from which the same float32 is read.
+
+    >>> _vector_text([0.10000000149011612, -3.0, None])
+    '[0.1, -3.0, null]'
+    """
+    return f"[{', '.join('null' if value is None else str(np.float32(value)) for value in values)}]"

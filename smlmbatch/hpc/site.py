@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from smlmbatch.errors import ConfigError
 
-STAGES = ("ingest", "tile", "quality", "measure", "report")  # in the order of the chain
+STAGES = ("ingest", "tile", "quality", "measure", "embed", "report")  # in the order of the chain
 
 # Options of sbatch that the chain itself gives: two of one kind and SLURM quietly takes the last.
 _OURS = {
@@ -161,6 +161,7 @@ class StageAsks:
     tile: StageAsk = field(default_factory=StageAsk)
     quality: StageAsk = field(default_factory=StageAsk)
     measure: StageAsk = field(default_factory=StageAsk)
+    embed: StageAsk = field(default_factory=StageAsk)
     report: StageAsk = field(default_factory=StageAsk)
 
 

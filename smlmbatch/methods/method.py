@@ -65,7 +65,9 @@ class Method(Protocol):
     name : as in `smlmbatch train NAME`
     title, about, material, figures_caption : for the card: what it is, what it does, what it learned from, what the figures mean
     Config : frozen dataclass of all settings, TrainSettings among them
+    recipes : settings by name: "default", and others worth a name
     shard_arrays : names of the arrays of a shard
+    only_in_training : what the names of weights begin with that inference drops; a model's folder doesn't hold them
     """
 
     name: str
@@ -74,7 +76,9 @@ class Method(Protocol):
     material: str
     figures_caption: str
     Config: type[Any]
+    recipes: Mapping[str, Any]
     shard_arrays: tuple[str, ...]
+    only_in_training: tuple[str, ...]
 
     def shard(self, config: Any, number: int) -> Arrays:
         """Training material number `number`: arrays whose first axis is `config.shard_samples`, a function of (config, number) alone."""
@@ -88,8 +92,8 @@ class Method(Protocol):
         """(mean over this rank's samples, figures to log: means over this rank's samples too)."""
         ...
 
-    def judge(self, model: "torch.nn.Module", config: Any) -> Mapping[str, Mapping[str, float]]:
-        """Task → figure → value: how good a model is, on data it has never seen."""
+    def judge(self, model: "torch.nn.Module", config: Any, *, seeds: int) -> Mapping[str, Mapping[str, float]]:
+        """Task → figure → value: how good a model is, mean over so many draws (1 or more) of data it has never seen."""
         ...
 
     def infer(self, model: "torch.nn.Module", batch: Batch) -> dict[str, NDArray[np.float32]]:

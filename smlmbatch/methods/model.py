@@ -9,23 +9,19 @@ A model is known by the sha256 of its weights together with its settings: that i
 """
 
 import dataclasses
-import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from smlmbatch.errors import ConfigError, InputError
+from smlmbatch.methods.folders import CONFIG, WEIGHTS, model_sha256
 from smlmbatch.methods.method import Method
 from smlmbatch.store.units import appears_whole, write_whole
 
 if TYPE_CHECKING:
     from torch import nn
-
-WEIGHTS: Final = "model.safetensors"
-CONFIG: Final = "config.toml"
-CARD: Final = "card.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +45,12 @@ def save_model(folder: Path, method: Method, config: Any, network: "nn.Module") 
     """Write weights and settings (weights last: a folder with weights is complete); their sha256."""
     from safetensors.torch import save_file
 
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    kept = {name: value for name, value in network.state_dict().items() if not name.startswith(method.only_in_training)}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in kept.items()}
     write_whole(folder / CONFIG, settings_text(method.name, config).encode())
     with appears_whole(folder / WEIGHTS) as partial:
         save_file(tensors, partial, metadata={"method": method.name})
     return model_sha256(folder)
-
-
-def model_sha256(folder: Path) -> str:
-    """Checksum of a model: weights and settings."""
-    digest = hashlib.sha256()
-    for name in (CONFIG, WEIGHTS):
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()
 
 
 def load_model(folder: Path) -> Model:
@@ -84,15 +73,28 @@ def load_model(folder: Path) -> Model:
         raise InputError(folder, f"{Path(str(error.filename)).name} is missing", want, mend) from error
     except (OSError, SafetensorError) as error:
         raise InputError(folder / WEIGHTS, f"can't be read ({error})", want, mend) from error
-    with torch.random.fork_rng(devices=[]):
-        network = method.build(config)
     try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
+        with torch.random.fork_rng(devices=[]):
+            network = method.build(config)
+        missing, unexpected = network.load_state_dict(tensors, strict=False)
+        unfit = [*(name for name in missing if not name.startswith(method.only_in_training)), *unexpected]
+        finding = f"{len(unfit)} tensors missing or unknown ({', '.join(unfit[:3])})" if unfit else ""
+    except (RuntimeError, MemoryError) as error:  # a tensor of another shape, or one larger than any memory
         finding = " ".join(str(error).split())[:200]
-        raise InputError(folder / WEIGHTS, f"doesn't fit the settings beside it: {finding}", want, "copy the folder again") from error
+    if finding:
+        raise InputError(folder / WEIGHTS, f"doesn't fit the settings beside it: {finding}", want, "copy the folder again")
     network.eval()
     return Model(method, config, network, model_sha256(folder))
+
+
+def untrained(model: Model, *, seed: int) -> "nn.Module":
+    """The same network with fresh weights of this seed, in evaluation mode: what a trained one is held against."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = model.method.build(model.config)
+    return network.eval()
 
 
 # ---- settings as TOML
@@ -127,10 +129,13 @@ def read_settings(path: Path) -> tuple[Method, Any]:
         raise InputError(path, f"is not TOML ({error})", want, mend) from error
     name = raw.get("method")
     methods = known_methods()
-    if name not in methods:
+    if not isinstance(name, str) or name not in methods:
         raise InputError(path, f"method = {name!r}", f"one of {', '.join(methods)}", "name the method in the first line")
     try:
-        return methods[name], config_of(methods[name], raw.get(name, {}))
+        values = raw.get(name, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{name} = {values!r}: wanted a section [{name}]")
+        return methods[name], config_of(methods[name], values)
     except ConfigError as error:
         raise InputError(path, str(error), want, mend) from error
 

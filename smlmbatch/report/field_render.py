@@ -254,10 +254,10 @@ def zoom_counts(locs: FieldLocs, view: View, channels: Sequence[int], *, spot_nm
     return [_spots(n.reshape(rows, columns), spot_nm / view.pixel_nm, rim=_ZOOM_RIM) for n in counts]
 
 
-def zoom_view(tile: UnitReader, roi: int) -> View:
-    """The square of one ROI, in pixels of about 10 nm."""
+def zoom_view(tile: UnitReader, roi: int, *, side_px: int = _ZOOM_PX) -> View:
+    """The square of one ROI, usually in pixels of about 10 nm."""
     (x_nm, y_nm), side_nm = tile.read("roi_origin_nm")[roi].tolist(), float(tile.attrs["roi_nm"])
-    return View(x_nm, y_nm, side_nm, side_nm, side_nm / _ZOOM_PX, False)
+    return View(x_nm, y_nm, side_nm, side_nm, side_nm / side_px, False)
 
 
 def densest_view(locs: FieldLocs, view: View) -> View:

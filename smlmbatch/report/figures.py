@@ -27,25 +27,25 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKERS = (("o", "-", "\u25cf"), ("D", "--", "\u25c6"), ("^", ":", "\u25b2"))  # matplotlib marker, line, letter for HTML
 _LABEL_LETTERS = 24
 _SUPERPLOT_LETTERS = 17  # half of a superplot is left for the dots
-_INK, _SOFT, _LINE = "#1d2329", "#5b6670", "#dfe3e7"
+INK, SOFT, LINE = "#1d2329", "#5b6670", "#dfe3e7"
 _DIGIT_IN = 0.082  # width of a digit of a tick's label
 _SUPERPLOT_IN = 3.6  # three abreast on the page
 _PNG_DPI = 220  # 800 pixels for a superplot: sharp on a slide
 _DOTS_DPI = 200  # of the ROIs' dots within an SVG
 _MOST_TIMES_POINT = 3.0  # an interval may widen the axis to so many times the largest effect
 _MOST_THIN = 60  # curves of single replicates
-_RC: Any = {
+RC: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so it is there in every image
     "font.size": 8.5,
     "axes.linewidth": 0.7,
-    "axes.edgecolor": _SOFT,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.color": _SOFT,
-    "xtick.labelcolor": _INK,
-    "ytick.color": _SOFT,
-    "ytick.labelcolor": _INK,
+    "xtick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.color": SOFT,
+    "ytick.labelcolor": INK,
     "text.parse_math": False,  # a name with two `$` is no formula
     "svg.fonttype": "path",
     "svg.hashsalt": "smlmbatch",  # equal figures are equal files
@@ -150,14 +150,14 @@ def draw_superplot(panel: Panel, *, rng: np.random.Generator) -> Drawing:
     left_in, bottom_in, above_in = 0.16 + 0.072 * max(map(len, labels), default=0), 0.41, 0.08
     height_in = 0.12 + strip_in * n
     size_in = _SUPERPLOT_IN, height_in + bottom_in + above_in
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(RC):
         figure = Figure(figsize=size_in)
         width_in = _SUPERPLOT_IN - left_in - 0.14
         axes = figure.add_axes((left_in / size_in[0], bottom_in / size_in[1], width_in / size_in[0], height_in / size_in[1]))
         _draw_strips(axes, panel, labels, rng)
         width_in -= _overhang(axes, width_in, 0.14)
         axes.set_position((left_in / size_in[0], bottom_in / size_in[1], width_in / size_in[0], height_in / size_in[1]))
-        return _drawn(figure)
+        return drawn(figure)
 
 
 def _overhang(axes: Axes, width_in: float, margin_in: float) -> float:
@@ -179,9 +179,9 @@ def _draw_strips(axes: Axes, panel: Panel, labels: Sequence[str], rng: np.random
         means, look = np.clip(strip.replicates, low, high), strip.look
         axes.plot(means, lanes, linestyle="", marker=look.marker, ms=size, color=look.colour, mec="white", mew=0.8, zorder=5, clip_on=False)
         if np.isfinite(strip.mean):
-            axes.plot([strip.mean] * 2, [y - 0.42, y + 0.42], color=_INK, lw=1.6, solid_capstyle="butt", zorder=4)
+            axes.plot([strip.mean] * 2, [y - 0.42, y + 0.42], color=INK, lw=1.6, solid_capstyle="butt", zorder=4)
         else:
-            axes.text(0.02, y, "undefined", transform=axes.get_yaxis_transform(), va="center", color=_SOFT, style="italic")
+            axes.text(0.02, y, "undefined", transform=axes.get_yaxis_transform(), va="center", color=SOFT, style="italic")
     if panel.joined:
         _join(axes, panel.strips, heights)
     axes.set_xlim(low, high)
@@ -189,7 +189,7 @@ def _draw_strips(axes: Axes, panel: Panel, labels: Sequence[str], rng: np.random
     axes.set_yticks(range(len(labels)), labels=labels)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(panel.axis, labelpad=3)
-    _number_axis(axes, "x")
+    number_axis(axes, "x")
 
 
 def _lanes(y: float, n: int) -> NDArray[np.float64]:
@@ -212,7 +212,7 @@ def _join(axes: Axes, strips: Sequence[Strip], heights: Sequence[NDArray[np.floa
             members = np.array([own == block for own in strip.blocks]) & np.isfinite(strip.replicates)
             if members.any():
                 points.append((strip.replicates[members].mean(), lanes[members].mean()))
-        axes.plot([x for x, _ in points], [y for _, y in points], color=_SOFT, lw=0.7, alpha=0.7, zorder=3)
+        axes.plot([x for x, _ in points], [y for _, y in points], color=SOFT, lw=0.7, alpha=0.7, zorder=3)
 
 
 def _limits(panel: Panel) -> tuple[float, float]:
@@ -244,17 +244,17 @@ def draw_effects(effects: Sequence[Effect]) -> Drawing:
     row_in = max(0.3, 0.12 + 0.13 * abreast)
     height_in = row_in * len(rows)
     size_in = 11.0, height_in + 0.62
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(RC):
         figure = Figure(figsize=size_in)
         for left_in, which in ((2.35, "ratio"), (6.95, "g")):
             if not any(np.isfinite(effect.ratio[0] if which == "ratio" else effect.hedges_g[0]) for effect in effects):
-                figure.text((left_in + 1.0) / size_in[0], 0.5, _UNDEFINED[which], color=_SOFT, style="italic")
+                figure.text((left_in + 1.0) / size_in[0], 0.5, _UNDEFINED[which], color=SOFT, style="italic")
                 continue
             axes = figure.add_axes((left_in / size_in[0], 0.52 / size_in[1], 3.85 / size_in[0], height_in / size_in[1]))
             _draw_side(axes, effects, rows, which)
             first = which == "ratio" or not any(np.isfinite(effect.ratio[0]) for effect in effects)
             axes.set_yticks(range(len(rows)), labels=rows if first else [""] * len(rows))
-        return _drawn(figure)
+        return drawn(figure)
 
 
 _UNDEFINED = {"ratio": "No ratio: means are not above 0.", "g": "Needs 2 replicates of each condition."}
@@ -270,12 +270,12 @@ def _draw_side(axes: Axes, effects: Sequence[Effect], rows: Sequence[str], which
         offsets = 0.13 * (np.arange(len(members)) - (len(members) - 1) / 2) / max(0.3, 0.12 + 0.13 * len(members))
         for i, offset in zip(members, offsets.tolist(), strict=True):
             _draw_effect(axes, effects[i], values[i], row + offset, reach)
-    axes.axvline(0, color=_SOFT, lw=0.9, zorder=1)
+    axes.axvline(0, color=SOFT, lw=0.9, zorder=1)
     axes.set_xlim(-reach, reach)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    _number_axis(axes, "x", most=8)
+    number_axis(axes, "x", most=8)
     if ratios:
         _ratio_axis(axes, reach)
     axes.set_xlabel("Ratio of the means" if ratios else "Difference in standard deviations of replicates (Hedges\u2019 g)", labelpad=3)
@@ -330,7 +330,7 @@ def _ratio_axis(axes: Axes, reach: float) -> None:
 
 def draw_curves(conditions: Sequence[Curves]) -> Drawing:
     """Mean L(r) - r of each condition, a band of ± one standard deviation over replicates, and the replicates, thin."""
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(RC):
         figure = Figure(figsize=(7.6, max(3.1, 0.9 + 0.2 * len(conditions))))
         axes = figure.add_axes((0.095, 0.145, 0.53, 0.825))
         thin = sum(len(c.replicates_nm) for c in conditions) <= _MOST_THIN
@@ -349,24 +349,24 @@ def draw_curves(conditions: Sequence[Curves]) -> Drawing:
                 linestyle=c.look.line,
                 label=f" {drawable(c.label)}  n = {len(c.replicates_nm)}",
             )
-        axes.axhline(0, color=_SOFT, lw=0.8, zorder=1)
+        axes.axhline(0, color=SOFT, lw=0.8, zorder=1)
         axes.set_xlim(0, max(c.radius_nm[-1] for c in conditions))
         axes.set_xlabel("Radius r (nm)")
         axes.set_ylabel("L(r) \u2212 r (nm)")
-        _number_axis(axes, "x")
-        _number_axis(axes, "y")
+        number_axis(axes, "x")
+        number_axis(axes, "y")
         axes.legend(loc="upper left", bbox_to_anchor=(1.03, 1.02), frameon=False, borderaxespad=0, handlelength=1.8, labelspacing=0.7)
-        return _drawn(figure)
+        return drawn(figure)
 
 
 # ---- what all share
 
 
-def _number_axis(axes: Axes, which: Literal["x", "y"], *, most: int = 4) -> None:
+def number_axis(axes: Axes, which: Literal["x", "y"], *, most: int = 4) -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: _written(value)))
-    axes.grid(axis=which, color=_LINE, lw=0.6, zorder=0)
+    axes.grid(axis=which, color=LINE, lw=0.6, zorder=0)
     axes.set_axisbelow(True)
 
 
@@ -375,7 +375,7 @@ def _written(value: float) -> str:
     return f"{value:,g}".replace("-", "\u2212")
 
 
-def _drawn(figure: Figure) -> Drawing:
+def drawn(figure: Figure) -> Drawing:
     """The figure as both kinds of file, without clock or version."""
     svg, png = io.BytesIO(), io.BytesIO()
     FigureCanvasSVG(figure)

@@ -42,16 +42,25 @@ class Gallery:
         alt : what a screen reader says
         """
         contents = {"svg": drawing.svg, "png": drawing.png, "csv": numbers.encode("utf-8", "replace")}
-        links = [self.link(f"{name}.{kind}", content) for kind, content in contents.items()]
+        for kind, content in contents.items():
+            self.link(f"{name}.{kind}", content)
         source = "data:image/svg+xml;base64," + base64.b64encode(drawing.svg).decode()
-        files = element("span", links[0], " · ", links[1], " · ", links[2], class_="files")
+        files = self.files(name)
         image = element("img", src=source, alt=alt, class_="plot")
         return element("figure", image, element("figcaption", caption, " ", files))
+
+    def files(self, name: str) -> Markup:
+        """Links to the three files of a figure that was shown."""
+        links = [self._to(f"{name}.{kind}") for kind in _KINDS]
+        return element("span", links[0], " · ", links[1], " · ", links[2], class_="files")
 
     def link(self, file: str, content: bytes) -> Markup:
         """Write one file and link it, relative to the page."""
         write_whole(self.folder / file, content)
         self.written.add(file)
+        return self._to(file)
+
+    def _to(self, file: str) -> Markup:
         return element("a", file.rpartition(".")[2].upper(), href=f"{self.folder.name}/{file}")
 
     def sweep(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from smlmbatch.analyse.compare import natural_key
 from smlmbatch.analyse.comparisons import read_comparisons
-from smlmbatch.analyse.grouping import group_rois
+from smlmbatch.analyse.grouping import channels_joined, group_rois, labels_of
 from smlmbatch.analyse.results import QualityCheck
 from smlmbatch.analyse.tables import Tables, legible, read_tables
 from smlmbatch.config import to_toml
@@ -22,6 +22,9 @@ from smlmbatch.report.costs import show_costs
 from smlmbatch.report.curves import ripley_curves
 from smlmbatch.report.descriptors import replicates_csv, show_channel
 from smlmbatch.report.effects import HOW_TO_READ, show_effects
+from smlmbatch.report.embedding_data import Embeddings, read_embeddings
+from smlmbatch.report.embedding_page import EmbeddingPage, write_embedding_page
+from smlmbatch.report.embedding_section import for_verdict, show_section
 from smlmbatch.report.field_pages import write_field_pages
 from smlmbatch.report.gallery import Gallery
 from smlmbatch.report.methods import methods
@@ -52,6 +55,7 @@ _PARTS = (  # anchor, heading, word in the list at the top
     ("quality", "Quality of the fields", "Quality"),
     ("compared", "Conditions compared", "Comparisons"),
     ("descriptors", "Descriptors by condition", "Descriptors"),
+    ("embedding", "Architecture by learned embedding", "Embedding"),
     ("pictures", "Rendered fields", "Pictures"),
     ("came-in", "What came in", "What came in"),
     ("dropped", "What was dropped, and why", "What was dropped"),
@@ -71,6 +75,7 @@ class _Evidence:
     grouped: "pa.Table"  # ROIs with the conditions that are compared
     numbers: Numbers
     cautions: Sequence[str]
+    embeddings: Embeddings
     gallery: Gallery
 
 
@@ -99,6 +104,10 @@ def write_report(campaign: Campaign, *, fingerprint: str, input_name: str, softw
     evidence = _gather(campaign, Gallery(folder / "figures"))
     name = legible(input_name) or "campaign"
     body = join([_head(evidence, name, run), *_sections(evidence, software=software, run=run)])
+    embedding = EmbeddingPage(
+        campaign=campaign, embeddings=evidence.embeddings, titles=channel_titles(evidence.rows), gallery=evidence.gallery, name=name
+    )
+    write_embedding_page(embedding, fingerprint=fingerprint)
     evidence.gallery.sweep()
     write_field_pages(campaign, rows=evidence.rows, rois=evidence.grouped, checks=evidence.checks, name=name)
     page = document(f"{name}: smlmbatch report", body, fingerprint=fingerprint)
@@ -126,6 +135,9 @@ def _gather(campaign: Campaign, gallery: Gallery) -> _Evidence:
         grouped=grouped,
         numbers=numbers,
         cautions=[*design_cautions(tables.rois, tables.fields, config=settings), *contradictions],
+        embeddings=read_embeddings(
+            campaign, names=numbers.names, joined=channels_joined(labels_of(tables.fields), config=settings.compare)
+        ),
         gallery=gallery,
     )
 
@@ -136,6 +148,7 @@ def _sections(evidence: _Evidence, *, software: Mapping[str, str], run: Mapping[
         "quality": [show_quality(rows, evidence.checks)],
         "compared": [*_compared(evidence)],
         "descriptors": [*_descriptors(evidence)],
+        "embedding": [show_section(evidence.embeddings, titles=channel_titles(rows), gallery=evidence.gallery)],
         "pictures": [show_pictures(campaign, rows)],
         "came-in": [show_fields(campaign, rows) if rows else element("p", "No field.")],
         "dropped": [
@@ -144,7 +157,7 @@ def _sections(evidence: _Evidence, *, software: Mapping[str, str], run: Mapping[
             show_dropped_rois(evidence.tables.rois, rows),
             show_ignored(campaign),
         ],
-        "methods": [*_methods(campaign, software=software, run=run)],
+        "methods": [*_methods(evidence, software=software, run=run)],
         "costs": [show_costs(campaign)],
     }
     for anchor, title, _ in _PARTS:
@@ -175,7 +188,14 @@ def _head(evidence: _Evidence, name: str, run: Mapping[str, Any]) -> Markup:
         element(
             "div",
             show_data(rows, evidence.checks, config=campaign.config, ignored=len(campaign.ignored)),
-            show_conditions(comparisons, conditions=names, channel_titles=titles, cautions=evidence.cautions, config=campaign.config),
+            show_conditions(
+                comparisons,
+                conditions=names,
+                channel_titles=titles,
+                cautions=evidence.cautions,
+                config=campaign.config,
+                more=for_verdict(evidence.embeddings, titles=titles),
+            ),
             class_="verdict",
         ),
         show_largest(comparisons, channel_titles=titles),
@@ -232,8 +252,9 @@ def _bare_conditions(evidence: _Evidence) -> list[str]:
 # ---- methods and settings
 
 
-def _methods(campaign: Campaign, *, software: Mapping[str, str], run: Mapping[str, Any]) -> list[Markup]:
-    said, sources = methods(campaign.config, software=software)
+def _methods(evidence: _Evidence, *, software: Mapping[str, str], run: Mapping[str, Any]) -> list[Markup]:
+    campaign, found = evidence.campaign, evidence.embeddings
+    said, sources = methods(campaign.config, software=software, model=found.model if found.channels else None)
     paragraphs = [element("p", text) for text in said]
     references = [element("p", text, class_="reference") for text in sources]
     facts = list(_facts(run))

@@ -9,23 +9,34 @@ from types import MappingProxyType
 
 from smlmbatch.analyse.grouping import condition_columns
 from smlmbatch.config import Config
+from smlmbatch.report.embedding_data import ModelFacts
+from smlmbatch.report.methods_embedding import embedded
 from smlmbatch.report.wording import count, counted, length
 from smlmbatch.report.wording_prepare import prepared
 
 _SOURCES: Mapping[str, str] = MappingProxyType(
     {
+        "chen": "Chen, Kornblith, Norouzi, Hinton: A simple framework for contrastive learning of visual representations. Proc. 37th "
+        "Int. Conf. Machine Learning, PMLR 119, 1597\u20131607 (2020).",
         "endesfelder": "Endesfelder, Malkusch, Fricke, Heilemann: A simple method to estimate the average localization precision of a "
         "single-molecule localization microscopy experiment. Histochem. Cell Biol. 141, 629\u2013638 (2014).",
         "ester": "Ester, Kriegel, Sander, Xu: A density-based algorithm for discovering clusters. Proc. KDD-96, 226\u2013231 (1996).",
         "hedges": "Hedges: Distribution theory for Glass\u2019s estimator of effect size and related estimators. J. Educ. Stat. 6, "
         "107\u2013128 (1981).",
         "hesterberg": "Hesterberg: What teachers should know about the bootstrap. Am. Stat. 69, 371\u2013386 (2015).",
+        "hubert": "Hubert, Arabie: Comparing partitions. J. Classif. 2, 193\u2013218 (1985).",
         "lord": "Lord, Velle, Mullins, Fritz-Laylin: SuperPlots: communicating reproducibility and variability in cell biology. "
         "J. Cell Biol. 219, e202001064 (2020).",
+        "mcinnes": "McInnes, Healy, Melville: UMAP: Uniform manifold approximation and projection for dimension reduction. "
+        "arXiv:1802.03426 (2018).",
         "ohser": "Ohser: On estimators for the reduced second moment measure of point processes. Math. Operationsforsch. Statist. "
         "Ser. Statist. 14, 63\u201371 (1983).",
         "otsu": "Otsu: A threshold selection method from gray-level histograms. IEEE Trans. Syst. Man Cybern. 9, 62\u201366 (1979).",
+        "pedregosa": "Pedregosa, Varoquaux, Gramfort et al.: Scikit-learn: Machine learning in Python. J. Mach. Learn. Res. 12, "
+        "2825\u20132830 (2011).",
         "ripley": "Ripley: Modelling spatial patterns. J. R. Stat. Soc. B 39, 172\u2013212 (1977).",
+        "shirgill": "Shirgill, Jensen, Nieves et al.: Nanoscale spatial-omics via contrastive embedding of single-molecule localisation "
+        "data.",
         "welch": "Welch: The generalization of \u2018Student\u2019s\u2019 problem when several different population variances are "
         "involved. Biometrika 34, 28\u201335 (1947).",
     }
@@ -34,12 +45,13 @@ _THIN = "\u202f"
 _CITED = re.compile(r"\[(" + "|".join(_SOURCES) + r")\]")
 
 
-def methods(config: Config, *, software: Mapping[str, str]) -> tuple[list[str], list[str]]:
+def methods(config: Config, *, software: Mapping[str, str], model: ModelFacts | None = None) -> tuple[list[str], list[str]]:
     """Paragraphs and, numbered, the sources that they cite.
 
     Parameters
     ----------
     software : name → version
+    model : what ROIs were embedded with; None = they were not
     """
     program = f"smlmbatch {software.get('smlmbatch', '')}".strip()
     paragraphs = [
@@ -50,6 +62,7 @@ def methods(config: Config, *, software: Mapping[str, str]) -> tuple[list[str], 
         _clustered(config),
         _spaced(config),
         f"{_averaged(config)} {_compared(config)}",
+        *embedded(config, model),
     ]
     order = list(dict.fromkeys(_CITED.findall("\n".join(paragraphs))))
     numbered = [_CITED.sub(lambda found: f"[{order.index(found.group(1)) + 1}]", text) for text in paragraphs]

@@ -164,6 +164,7 @@ def show_conditions(
     channel_titles: Mapping[int, str],
     cautions: Sequence[str],
     config: Config,
+    more: Sequence[Markup] = (),
 ) -> Markup:
     """Answer and, for each channel, the pairs of conditions in sentences; what stands against the answer comes right after it.
 
@@ -172,6 +173,7 @@ def show_conditions(
     conditions : those with ROIs
     channel_titles : what channels are called, where there are several
     cautions : what the experiment's design leaves open
+    more : paragraphs of other measures, after all that the descriptors say
     """
     summaries = summarise(comparisons)
     said_first = [element("p", advice(text), class_="caution") for text in cautions]
@@ -183,7 +185,7 @@ def show_conditions(
     limits = dict.fromkeys(text for summary in summaries for text in _limits_said(summary, config=config))  # channels often share them
     parts += [element("p", text) for text in limits]
     answer = _conditions_answer(summaries, conditions, warned=is_confounded(cautions), config=config)
-    return element("div", element("h3", "Do the conditions differ?"), element("p", answer, class_="answer"), *said_first, *parts)
+    return element("div", element("h3", "Do the conditions differ?"), element("p", answer, class_="answer"), *said_first, *parts, *more)
 
 
 def _conditions_answer(summaries: Sequence[Summary], conditions: Sequence[str], *, warned: bool, config: Config) -> Markup:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # What a pair's two members share, in the order of `Pairs.parameters`.
 PARAMETERS: Final = ("log2_cells", "log_density", "persistence", "gain", "ridge")
+_CACHED_PX = 1 << 17  # 32 rasters of 64 px: half a megabyte a pass; with 128 rasters a pass takes a fifth longer
 _LEAST_CELL_PX = 4  # below, most pixels lie on the lattice, where Perlin noise is 0
 _PURPOSE = 0x5E21  # first number of the key of every draw made here
 
@@ -80,12 +81,12 @@ def draw_shard(config: PerlinConfig, *, seed: int, shard: int) -> Pairs:
     for cells in config.cells:
         drawn = _draw_parameters(config, rng, cells=cells, n=n)
         members = np.repeat(drawn, 2, axis=0)
-        noise = _noise(config, members, cells=cells, generator=generator)
         members[:, 1] += rng.uniform(-config.density_jitter, config.density_jitter, len(members))
-        counts.append(_counts(config, noise, members, rng).reshape(n, 2, config.side_px, config.side_px))
+        counts.append(_draw_counts(config, members, rng, cells=cells, generator=generator))
         parameters.append(drawn)
     order = rng.permutation(config.shard_pairs)  # else batches cut from a shard hold one size of cell
-    return Pairs(np.concatenate(counts)[order], np.concatenate(parameters)[order].astype(np.float32))
+    whole = np.concatenate(counts).reshape(-1, 2, config.side_px, config.side_px)
+    return Pairs(whole[order], np.concatenate(parameters)[order].astype(np.float32))
 
 
 def scatter(counts: NDArray[np.integer], *, side_um: float, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -110,8 +111,24 @@ def _draw_parameters(config: PerlinConfig, rng: np.random.Generator, *, cells: i
     return drawn
 
 
+def _draw_counts(
+    config: PerlinConfig, parameters: NDArray[np.float64], rng: np.random.Generator, *, cells: int, generator: "torch.Generator"
+) -> NDArray[np.uint16]:
+    """(n, pixels) u2, one raster per row of parameters; a few at a time, so that what pyperlin works on stays in the cache."""
+    from smlmbatch.simulate.poisson import poisson_counts
+
+    counts = []
+    step = max(1, _CACHED_PX // config.side_px**2)
+    for start in range(0, len(parameters), step):
+        own = parameters[start : start + step]
+        noise = _noise(config, own, cells=cells, generator=generator)
+        expected = np.exp(own[:, 1]) * config.side_um**2
+        counts.append(poisson_counts(_intensity(noise, own), expected, rng))
+    return np.concatenate(counts)
+
+
 def _noise(config: PerlinConfig, parameters: NDArray[np.float64], *, cells: int, generator: "torch.Generator") -> "torch.Tensor":
-    """(n, side, side) f4, each of mean 0 and standard deviation 1."""
+    """(n, pixels) f4, of any mean and spread."""
     import torch
     from pyperlin import FractalPerlin2D  # type: ignore[import-untyped]
 
@@ -121,17 +138,17 @@ def _noise(config: PerlinConfig, parameters: NDArray[np.float64], *, cells: int,
     shape = (len(parameters), config.side_px, config.side_px)
     fractal = FractalPerlin2D(shape, [(cells << o, cells << o) for o in octaves], [persistence**o for o in octaves], generator=generator)
     noise: torch.Tensor = fractal()
-    centred = noise - noise.mean(dim=(1, 2), keepdim=True)
-    return centred / centred.std(dim=(1, 2), keepdim=True)
+    return noise.flatten(1)
 
 
-def _counts(config: PerlinConfig, noise: "torch.Tensor", parameters: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint16]:
-    """Poisson counts of the intensity softmax(gain x noise), with ridges where the noise crosses 0 if ridged."""
+def _intensity(noise: "torch.Tensor", parameters: NDArray[np.float64]) -> NDArray[np.float32]:
+    """exp(gain x height) up to a factor of each row; height is the standardised noise, or 1 - 2 |it|: ridges where it crosses 0."""
     import torch
 
-    gain, ridged = (torch.from_numpy(parameters[:, i].astype(np.float32))[:, None, None] for i in (3, 4))
-    height = torch.where(ridged > 0, 1.0 - 2.0 * noise.abs(), noise)
-    share = torch.softmax((gain * height).flatten(1), dim=1).numpy()
-    expected = np.exp(parameters[:, 1:2]) * config.side_um**2 * share
-    counts: NDArray[np.int64] = rng.poisson(expected)
-    return np.minimum(counts, np.iinfo(np.uint16).max).astype(np.uint16)
+    gain, ridged = (torch.from_numpy(parameters[:, i : i + 1].astype(np.float32)) for i in (3, 4))
+    centred = noise - noise.mean(dim=1, keepdim=True)
+    spread = torch.linalg.vector_norm(centred, dim=1, keepdim=True) / np.sqrt(centred.shape[1] - 1)
+    scaled = centred.mul_(gain / spread)
+    height = torch.where(ridged > 0, scaled.abs().mul_(-2.0), scaled)  # the 1 is a factor of the whole row, too
+    shape: NDArray[np.float32] = height.sub_(height.amax(dim=1, keepdim=True)).exp_().numpy()
+    return shape

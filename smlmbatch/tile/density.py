@@ -20,7 +20,7 @@ from scipy import ndimage
 from scipy.special import ndtri
 
 from smlmbatch.store.field_locs import FieldLocs
-from smlmbatch.tile.raster import render_counts
+from smlmbatch.raster import render_counts
 
 if TYPE_CHECKING:
     from shapely import Geometry, Polygon

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import smlmbatch
+from smlmbatch.methods.folders import WEIGHTS
 from smlmbatch.methods.method import Method
-from smlmbatch.methods.model import WEIGHTS, settings_text
+from smlmbatch.methods.model import settings_text
 from smlmbatch.train.loop import Trained
 
 Figures = Mapping[str, Mapping[str, float]]  # task → name of a figure → value
 
 
-def card_text(method: Method, config: Any, trained: Trained, figures: Figures, *, sha256: str, world: int) -> str:
+def card_text(method: Method, config: Any, trained: Trained, figures: Figures, *, sha256: str, world: int, seeds: int) -> str:
     """The card as Markdown. Nothing in it depends on the machine, so that the same recipe gives the same card."""
     last = trained.history[-1]
     best = trained.history[trained.progress.best_epoch]
@@ -29,9 +30,7 @@ def card_text(method: Method, config: Any, trained: Trained, figures: Figures, *
         "",
         "## Figures",
         "",
-        method.figures_caption.strip(),
-        "",
-        *figures_table(figures),
+        *figures_section(method, figures, seeds=seeds),
         "",
         "## Recipe",
         "",
@@ -40,6 +39,13 @@ def card_text(method: Method, config: Any, trained: Trained, figures: Figures, *
         "```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def figures_section(method: Method, figures: Figures, *, seeds: int) -> Sequence[str]:
+    """What the figures mean, from how many seeds they are, and the table."""
+    if not figures:
+        return ["Not measured (`--judge-seeds 0`)."]
+    return [f"{method.figures_caption.strip()} Here {seeds} seed{'s' if seeds > 1 else ''}.", "", *figures_table(figures)]
 
 
 def figures_table(figures: Figures) -> Sequence[str]:

@@ -1,11 +1,13 @@
 """Checkpoints: all that training needs to go on as if it had never stopped, to the bit at the same number of ranks.
 
-One file per checkpoint, which appears whole; the last two are kept, so that one that a disk damaged is no loss. Read with
-`weights_only`: a checkpoint can hold tensors and plain values and nothing that runs.
+One file per checkpoint, which appears whole; the last two are kept, so that one that a disk damaged is no loss (torch doesn't look at the
+checksums in its own files, so one of ours stands before them). Read with `weights_only`: a checkpoint can hold tensors and plain values
+and nothing that runs.
 """
 
 import dataclasses
 import hashlib
+import io
 import json
 import pickle
 from collections.abc import Mapping
@@ -18,6 +20,7 @@ from smlmbatch.errors import ConfigError, InputError
 from smlmbatch.store.units import appears_whole
 
 _KEPT = 2
+_SUM_BYTES = hashlib.sha256().digest_size
 
 
 def recipe_sha256(method: str, config: Any) -> str:
@@ -29,8 +32,11 @@ def recipe_sha256(method: str, config: Any) -> str:
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> Path:
     """Write the state as checkpoint number `state["step"]`; older ones but one are removed."""
     path = folder / f"step_{state['step']:08d}.pt"
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    data = buffer.getvalue()
     with appears_whole(path) as partial:
-        torch.save(dict(state), partial)
+        partial.write_bytes(hashlib.sha256(data).digest() + data)
     for old in sorted(folder.glob("step_*.pt"))[:-_KEPT]:
         old.unlink(missing_ok=True)
     return path
@@ -48,9 +54,8 @@ def load_checkpoint(folder: Path, *, recipe: str, world: int) -> dict[str, Any] 
     """
     paths = sorted(folder.glob("step_*.pt"), reverse=True)
     for path in paths:
-        try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError):
+        state = _read(path)
+        if state is None:
             continue
         if state["recipe"] != recipe:
             raise ConfigError(f"{path}: was made with other settings; give another --out, or the same settings")
@@ -60,3 +65,15 @@ def load_checkpoint(folder: Path, *, recipe: str, world: int) -> dict[str, Any] 
     if paths:
         raise InputError(paths[0], "can't be read, nor any before it", "a checkpoint of training", f"delete {folder} to begin again")
     return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The state in a file; None if it is damaged, or none of ours."""
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data[_SUM_BYTES:]).digest() != data[:_SUM_BYTES]:
+            return None
+        state = torch.load(io.BytesIO(data[_SUM_BYTES:]), map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError):
+        return None
+    return state if isinstance(state, dict) and {"recipe", "world", "step"} <= state.keys() else None

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from smlmbatch.errors import Interrupted
 from smlmbatch.methods.layers import set_ranks, set_step
@@ -22,7 +21,7 @@ from smlmbatch.methods.method import Alone, Method, Ranks
 from smlmbatch.train.checkpoint import load_checkpoint, recipe_sha256, save_checkpoint
 from smlmbatch.train.material import Material, epoch_batches, make_material, validation_batches
 from smlmbatch.train.metrics import MetricsLog
-from smlmbatch.train.ranks import all_agree, wait_for_all
+from smlmbatch.train.ranks import any_raised, distributed, wait_for_all
 
 Talk = Callable[[str], None]
 
@@ -80,7 +79,11 @@ def train(method: Method, config: Any, options: LoopOptions, ranks: Ranks, talk:
     Interrupted
         asked to stop; a checkpoint was made
     """
-    return start(method, config, options, ranks, talk).to_the_end()
+    run = start(method, config, options, ranks, talk)
+    try:
+        return run.to_the_end()
+    finally:
+        run.close()
 
 
 def start(method: Method, config: Any, options: LoopOptions, ranks: Ranks, talk: Talk) -> "Run":
@@ -102,14 +105,15 @@ class Run:
             self.model = self.model.double()
         self.model.to(options.device)
         set_ranks(self.model, ranks)
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        # fused: one pass over a parameter instead of a dozen, a tenth of a small network's step
+        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         self.progress = Progress(learning_rate=config.learning_rate)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, torch.Tensor] = {}
         self.steps_an_epoch = material.n_train * material.shard_samples // config.batch
         self._resume()
         # created after resuming: it copies rank 0's weights to the others
-        self.learner: nn.Module = DistributedDataParallel(self.model) if ranks.world > 1 else self.model
+        self.learner: nn.Module = distributed(self.model) if ranks.world > 1 else self.model
         self.log = MetricsLog(options.folder, last_step=self.progress.step) if ranks.rank == 0 else None
         self.saved_at = time.monotonic()
         self.steps_here = 0
@@ -145,12 +149,17 @@ class Run:
     def _save_if_due(self) -> None:
         """Once in a while, and at once when asked to stop; all ranks decide alike."""
         enough = 0 < self.options.stop_after_steps <= self.steps_here
-        stop = all_agree(self.ranks, self.options.should_stop() or enough, self.options.device)
-        due = all_agree(self.ranks, time.monotonic() - self.saved_at > self.options.checkpoint_s, self.options.device)
+        asked, old = self.options.should_stop() or enough, time.monotonic() - self.saved_at > self.options.checkpoint_s
+        stop, due = any_raised(self.ranks, asked, old, device=self.options.device)
         if stop or due:
             self._save()
         if stop:
             raise Interrupted(f"training stopped in order at step {self.progress.step:,}; run it again to go on")
+
+    def close(self) -> None:
+        """Let go of what stays open beside the files: TensorBoard's writer is a thread."""
+        if self.log:
+            self.log.close()
 
     # ---- epochs
 

@@ -1,6 +1,7 @@
 """Figures of training as JSON lines and as TensorBoard events, one entry per epoch."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ class MetricsLog:
 
         self._path = folder / "metrics.jsonl"
         lines = self._path.read_text().splitlines() if self._path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= last_step]
+        kept = [line for line in lines if _step(line) <= last_step]
         write_whole(self._path, "".join(line + "\n" for line in kept).encode())
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=last_step + 1)
 
@@ -27,3 +28,14 @@ class MetricsLog:
             self._board.add_scalar(name, value, int(figures["step"]))
         self._board.add_scalar("samples_per_s", per_s, int(figures["step"]))
         self._board.flush()
+
+    def close(self) -> None:
+        self._board.close()
+
+
+def _step(line: str) -> float:
+    """The step of an entry; of one that a kill cut off, a step nobody has reached."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.nn import functional as differentiable
+from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
 
 from smlmbatch.errors import ResourceError
 from smlmbatch.hpc.place import Place
@@ -53,13 +55,10 @@ def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
     meet = meeting_point(place)
     backend = "nccl" if device.type == "cuda" else "gloo"
     try:
-        dist.init_process_group(
-            backend,
-            init_method=f"tcp://{meet}" if not place.master else "env://",
-            rank=place.rank,
-            world_size=place.world,
-            timeout=datetime.timedelta(seconds=MEETING_S),
-        )
+        # In two steps, for they wait for different lengths of time.
+        url = "env://" if place.master else f"tcp://{meet}"
+        store, rank, world = next(iter(rendezvous(url, place.rank, place.world, timeout=datetime.timedelta(seconds=MEETING_S))))
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=datetime.timedelta(seconds=ANSWER_S))
     except (RuntimeError, dist.DistError) as error:
         raise ResourceError(
             f"rank {place.rank} of {place.world} on {place.host or os.uname().nodename}: nobody met at {meet} ({error})"
@@ -78,13 +77,18 @@ def meeting_point(place: Place) -> str:
     return f"{place.head() or '127.0.0.1'}:{10_000 + int(digits or 0) % 50_000}"
 
 
-def all_agree(ranks: Ranks, flag: bool, device: torch.device) -> bool:
-    """Whether the flag is raised on any rank: the same answer on all, so that all act on it at the same step."""
+def distributed(model: nn.Module) -> nn.Module:
+    """The model with gradients averaged over ranks, and rank 0's weights. Batch norms keep the same statistics everywhere anyway."""
+    return DistributedDataParallel(model, broadcast_buffers=False)
+
+
+def any_raised(ranks: Ranks, *flags: bool, device: torch.device) -> tuple[bool, ...]:
+    """For each flag whether it is raised on any rank: the same answer on all, so that all act on it at the same step."""
     if ranks.world == 1:
-        return flag
-    raised = torch.tensor([float(flag)], device=device)
+        return flags
+    raised = torch.tensor(flags, dtype=torch.float32, device=device)
     dist.all_reduce(raised, op=dist.ReduceOp.MAX)
-    return bool(raised.item())
+    return tuple(value > 0 for value in raised.tolist())
 
 
 def wait_for_all(ranks: Ranks) -> None:

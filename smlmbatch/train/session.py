@@ -1,7 +1,8 @@
 """`smlmbatch train`: from settings to a model folder, bare, under torchrun or under srun.
 
 A model folder that is complete for these settings is left as it is; one of other settings is refused. While training runs, the folder
-holds `checkpoints/` and `material/` as well; both are removed at the end.
+holds `checkpoints/` and `material/` as well; both are removed at the end. Ranks part when training has ended: rank 0 alone measures the
+model and writes it, which takes longer than ranks wait for one another.
 """
 
 import shutil
@@ -16,22 +17,32 @@ import torch
 
 from smlmbatch.errors import ConfigError
 from smlmbatch.hpc.place import Place
+from smlmbatch.methods.folders import CARD, CONFIG, WEIGHTS, model_sha256
 from smlmbatch.methods.method import Method
-from smlmbatch.methods.model import CARD, CONFIG, WEIGHTS, model_sha256, read_settings, save_model
+from smlmbatch.methods.model import read_settings, save_model
 from smlmbatch.store.units import write_whole
 from smlmbatch.train.card import card_text
-from smlmbatch.train.loop import LoopOptions, Talk, train
-from smlmbatch.train.ranks import joined, wait_for_all
+from smlmbatch.train.loop import LoopOptions, Talk, Trained, train
+from smlmbatch.train.ranks import joined
 
 
 def train_model(
-    method: Method, config: Any, folder: Path, *, place: Place, device: str = "auto", checkpoint_s: float = 120.0, talk: Talk
+    method: Method,
+    config: Any,
+    folder: Path,
+    *,
+    place: Place,
+    device: str = "auto",
+    checkpoint_s: float = 120.0,
+    judge_seeds: int = 5,
+    talk: Talk,
 ) -> bool:
     """Train into `folder`; False if the model is there already.
 
     Parameters
     ----------
     device : "cpu", "cuda", or "auto" = cuda where there is one
+    judge_seeds : how many times the finished model is measured, each on data of its own; 0 = a card without figures
 
     Raises
     ------
@@ -47,16 +58,22 @@ def train_model(
         told = talk if ranks.rank == 0 else _say_nothing
         options = LoopOptions(folder=folder, device=chosen, checkpoint_s=checkpoint_s, should_stop=asked)
         trained = train(method, config, options, ranks, told)
-        if ranks.rank == 0:
-            save_model(folder, method, config, trained.model)
-            told("measures the model")
-            figures = method.judge(trained.model, config)
-            text = card_text(method, config, trained, figures, sha256=model_sha256(folder), world=ranks.world)
-            write_whole(folder / CARD, text.encode())
-            for name in ("checkpoints", "material"):
-                shutil.rmtree(folder / name, ignore_errors=True)
-        wait_for_all(ranks)
+    if place.rank == 0:
+        _write_model(folder, method, config, trained, world=place.world, judge_seeds=judge_seeds, talk=talk)
     return True
+
+
+def _write_model(folder: Path, method: Method, config: Any, trained: Trained, *, world: int, judge_seeds: int, talk: Talk) -> None:
+    """Weights, then figures, then the card: a folder with a card is complete. Killed in between, the next run does it again."""
+    model = trained.model.cpu()
+    save_model(folder, method, config, model)
+    if judge_seeds:
+        talk("measures the model")
+    figures = method.judge(model, config, seeds=judge_seeds) if judge_seeds else {}
+    text = card_text(method, config, trained, figures, sha256=model_sha256(folder), world=world, seeds=judge_seeds)
+    write_whole(folder / CARD, text.encode())
+    for name in ("checkpoints", "material"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _say_nothing(_: str) -> None:

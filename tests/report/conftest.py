@@ -19,6 +19,17 @@ def made():
 
 
 @pytest.fixture(scope="session")
+def embedded():
+    """The module `embedded`, loaded by its path."""
+    name = "smlmbatch_made_up_embeddings"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("embedded.py"))
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
 def records():
     """The module `records`, loaded by its path."""
     name = "smlmbatch_records_made_by_hand"

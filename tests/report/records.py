@@ -2,7 +2,7 @@
 
 import math
 
-from smlmbatch.analyse.results import Comparison, QualityCheck
+from smlmbatch.analyse.results import Comparison, EmbeddingDistance, QualityCheck
 
 NAN = math.nan
 NAMES = ("density_per_um2", "n_clusters", "cluster_area_nm2", "nn_mean_nm")
@@ -92,3 +92,8 @@ def row(key="a-1", light="green", **change):
         "outline_source": "found",
     }
     return values | change
+
+
+def distance(**change):
+    values = {"channel": 0, "condition": "ctrl", "other": "EGF", "distance": 4.0, "low": 3.0, "high": 5.0, "spread": 1.0, "within": 3.5}
+    return EmbeddingDistance(**values | change)

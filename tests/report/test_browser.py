@@ -133,24 +133,28 @@ def browser(tmp_path_factory):
 
 
 def pages_of(output):
-    return [output / "report" / "index.html", *sorted((output / "report" / "fields").iterdir())]
+    """The campaign's page, those of its fields, and the embedding's, last."""
+    report = output / "report"
+    return [report / "index.html", *sorted((report / "fields").iterdir()), *report.glob("embedding.html")]
 
 
 @pytest.fixture(scope="module")
-def made_report(made, tmp_path_factory):
-    """A report of two-channel, failed and ill-named fields."""
+def made_report(made, embedded, tmp_path_factory):
+    """A report of two-channel, embedded, failed and ill-named fields."""
     names = ["<img src=x onerror=window.bad=1>", "</script><script>window.bad=1</script>", "a # b?c%41.csv", "日本語"]
     cells = [made.Cell(field=made.field(f"{i}/{n}", n, f"r{i}", name=n), channels=(0, 1), n_locs=9000) for i, n in enumerate(names)]
     failures = [(made.field("b.csv", names[0], "r9", name=names[1]), "ingest", *names[:3])]
     campaign = made.build(tmp_path_factory.mktemp("made"), cells, failures=failures)
     write_tables(campaign, fingerprint="t")
+    campaign = embedded.with_units(campaign, n_skipped=1)
+    embedded.write_tables(campaign, flags=[embedded.flag("amber", names[1]), embedded.flag("red", names[0])])
     write_report(campaign, fingerprint="f", input_name=names[0], software={"smlmbatch": "0"}, run={})
     return campaign.output
 
 
-@pytest.fixture(params=["simulated", "made up"])
-def output(request, small_output, made_report):
-    return {"simulated": small_output, "made up": made_report}[request.param]
+@pytest.fixture(params=["small_output", "made_report"], ids=["simulated", "made up"])
+def output(request):
+    return request.getfixturevalue(request.param)
 
 
 def test_pages_load_whole_without_a_network(browser, output):
@@ -264,7 +268,7 @@ def test_a_field_reads_the_same_without_script(browser, output):
 
 
 def test_pages_print_on_a4(browser, output):
-    for path in pages_of(output)[:2]:
+    for path in (*pages_of(output)[:2], pages_of(output)[-1]):
         browser.open(path)
         browser.call("Emulation.setEmulatedMedia", media="print")
         assert browser.run("[...document.querySelectorAll('nav, .save')].every(e => getComputedStyle(e).display === 'none')")
@@ -272,3 +276,139 @@ def test_pages_print_on_a4(browser, output):
         printed = browser.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=True)["data"]
         assert printed.startswith("JVBERi")  # %PDF in base 64
         assert len(printed) > 10_000
+
+
+# ---- the embedding's page
+
+
+@pytest.fixture
+def map_page(browser, made_report):
+    """The embedding's page, opened anew, with functions that say what its first map shows."""
+    browser.open(made_report / "report" / "embedding.html")
+    browser.run(
+        """
+        window.map = document.querySelector("svg.map");
+        window.card = document.querySelector(".card");
+        window.dots = [...map.querySelectorAll(".dots path")];
+        window.data = JSON.parse(document.querySelector(".numbers").textContent);
+        window.centre = (i) => {
+          const box = map.getBoundingClientRect(), scale = box.width / map.viewBox.baseVal.width;
+          return [box.left + data.x[i] * scale, box.top + data.y[i] * scale];
+        };
+        window.said = () => card.innerText.replace(/\\s+/g, " ").trim();
+        window.lit = () => {
+          const canvas = card.querySelector("canvas");
+          const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+          return all.reduce((sum, value, i) => sum + (i % 4 < 3 && value > 60), 0) / 3;
+        };
+        map.scrollIntoView({ block: "center" });
+        """
+    )
+    return browser
+
+
+def place_of(browser, dot):
+    x, y = browser.run(f"centre({dot})")
+    return {"x": x, "y": y}
+
+
+def press(browser, key):
+    for kind in ("keyDown", "keyUp"):
+        browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+
+
+def alone(browser):
+    """A dot with no other within 8 px, so that pointing at it means it."""
+    return browser.run("data.x.findIndex((x, i) => data.x.every((u, j) => i === j || Math.hypot(u - x, data.y[j] - data.y[i]) > 8))")
+
+
+def test_pointing_at_a_dot_shows_its_region(map_page, made_report):
+    assert "Rest the pointer on a dot" in map_page.run("said()")
+    dot = alone(map_page)
+    map_page.call("Input.dispatchMouseEvent", type="mouseMoved", pointerType="mouse", **place_of(map_page, dot))
+    name = map_page.run(f"data.fields[data.field[{dot}]][1]")
+    assert " ".join(f"Field: {name}, ROI {map_page.run(f'data.roi[{dot}]')}".split()) in map_page.run("said()")
+    assert f"Locs: {map_page.run(f'data.locs[{dot}]'):,}" in map_page.run("said()")
+    assert map_page.run("lit()") > 10  # pixels of the picture that hold locs
+    link = map_page.run("card.querySelector('a').getAttribute('href')")
+    assert (made_report / "report" / link).is_file()
+    assert map_page.run("typeof window.bad") == "undefined"
+    assert map_page.complaints() == []
+
+
+def test_pictures_are_of_the_dots_they_stand_for(map_page, made_report):
+    """The number of lit pixels is that of the ROI's raster, read from the store."""
+    from smlmbatch.methods.contrastive.infer import roi_counts
+    from smlmbatch.store.arrays import UnitReader
+    from smlmbatch.store.field_locs import FieldLocs
+
+    for dot in range(0, map_page.run("dots.length"), 7):
+        x, y = map_page.run(f"centre({dot})")
+        moved = f"{{pointerType: 'mouse', clientX: {x}, clientY: {y}}}"
+        map_page.run(f"map.dispatchEvent(new PointerEvent('pointermove', {moved}))")
+        key, roi = map_page.run("[card.querySelector('a').getAttribute('href').slice(7, -5), +said().match(/ROI (\\d+)/)[1]]")
+        folder = made_report / "store" / "fields" / key
+        with UnitReader(folder / "ingest-0.zarr.zip") as ingest, UnitReader(folder / "tile-0.zarr.zip") as tile:
+            corner = tuple(tile.read("roi_origin_nm")[roi].tolist())
+            locs = FieldLocs(ingest).rectangle(*corner, corner[0] + 3000, corner[1] + 3000)
+            own = locs.channel == 0
+        counts = roi_counts(locs.x_nm[own], locs.y_nm[own], side_nm=3000.0, side_px=64, origin_nm=corner)
+        assert map_page.run("lit()") == (counts > 0).sum()
+
+
+def test_the_map_can_be_walked_by_keys(map_page):
+    map_page.run("document.activeElement.blur()")
+    map_page.run("map.focus({focusVisible: true})")
+    first = map_page.run("said()")
+    assert "ROI" in first
+    x = map_page.run("+map.querySelector('.ring').getAttribute('cx')")
+    press(map_page, "ArrowRight")
+    assert map_page.run("+map.querySelector('.ring').getAttribute('cx')") > x
+    assert map_page.run("said()") != first
+    press(map_page, "Escape")
+    assert "Rest the pointer on a dot" in map_page.run("said()")
+    press(map_page, "ArrowUp")
+    href = map_page.run("card.querySelector('a').getAttribute('href')")
+    map_page.events.clear()
+    press(map_page, "Enter")
+    map_page.wait_for("Page.loadEventFired")
+    assert unquote(map_page.run("location.pathname")).endswith(f"/report/{href}")
+
+
+def test_colours_change_and_a_group_stands_out(map_page):
+    fills = "JSON.stringify(dots.map(dot => dot.getAttribute('fill')))"
+    modes = map_page.run("[...document.querySelector('.paints').querySelectorAll('input')].map(input => input.value)")
+    assert modes == ["condition", "replicate", "cluster", "density"]
+    seen = set()
+    for mode in modes:
+        map_page.run(f"document.querySelector('.paints input[value={mode}]').click()")
+        seen.add(map_page.run(fills))
+        told = map_page.run("document.querySelector('.legend').innerText")
+        assert ("locs or fewer" in told) == (mode == "density")
+    assert len(seen) >= 3
+    map_page.run("document.querySelector('.paints input[value=condition]').click()")
+    map_page.run("document.querySelectorAll('.legend button')[1].click()")
+    faint = map_page.run("dots.filter(dot => dot.classList.contains('off')).length")
+    assert faint == map_page.run("data.paints.condition.groups.filter(group => group !== 1).length") > 0
+    map_page.run("document.querySelectorAll('.legend button')[1].click()")
+    assert map_page.run("dots.filter(dot => dot.classList.contains('off')).length") == 0
+
+
+def test_a_finger_shows_a_region_and_stays_on_the_page(map_page):
+    dot = alone(map_page)
+    map_page.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[place_of(map_page, dot)])
+    map_page.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+    map_page.run("new Promise(done => setTimeout(done, 100))")
+    assert f"ROI {map_page.run(f'data.roi[{dot}]')}" in map_page.run("said()")
+    assert map_page.run("location.pathname").endswith("/embedding.html")
+
+
+def test_the_map_is_there_without_script(browser, made_report):
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(made_report / "report" / "embedding.html")
+        assert browser.run("document.querySelectorAll('.map .dots path').length") > 10
+        assert browser.run("document.querySelectorAll('.mapkey > div').length") == 2 * 4
+        assert browser.complaints() == []
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)

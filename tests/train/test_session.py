@@ -1,5 +1,6 @@
 """Training as a user does it: to the end, killed and gone on, refused; a model folder read back."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from smlmbatch.hpc.place import Place
 from smlmbatch.methods.contrastive.recipe import Contrastive, ContrastiveConfig
 from smlmbatch.methods.method import Alone
 from smlmbatch.methods.model import config_of, load_model, read_settings, save_model, settings_text
+from smlmbatch.train.checkpoint import load_checkpoint, recipe_sha256
 from smlmbatch.train.loop import LoopOptions, train
 from smlmbatch.train.session import train_model
 
@@ -30,8 +32,15 @@ def _one_thread():
 class Quick(Contrastive):
     """The method without the minutes of measuring what the model is good for."""
 
-    def judge(self, model, config):
-        return {"trial": {"ARI": 0.5}}
+    def judge(self, model, config, *, seeds):
+        return {"trial": {"ARI": 0.5, "seeds": float(seeds)}}
+
+
+class Unjudged(Contrastive):
+    """The method, interrupted in its measuring."""
+
+    def judge(self, model, config, *, seeds):
+        raise KeyboardInterrupt
 
 
 def options(folder, **more):
@@ -56,8 +65,38 @@ def test_model_folder_is_whole_and_reads_back(tmp_path):
     assert [line["epoch"] for line in lines] == [1, 2]
     model = load_model(tmp_path / "m")
     assert model.config == TINY
-    assert model.sha256 in (tmp_path / "m" / "card.md").read_text()
     assert not train_model(Quick(), TINY, tmp_path / "m", place=Place(), device="cpu", talk=said.append), "it is there already"
+
+
+def test_card_says_what_a_user_must_know(tmp_path):
+    train_model(Quick(), TINY, tmp_path / "m", place=Place(), device="cpu", judge_seeds=3, talk=lambda said: None)
+    model, card = load_model(tmp_path / "m"), (tmp_path / "m" / "card.md").read_text()
+    assert model.sha256 in card
+    assert "| trial | 0.500 | 3.000 |" in card
+    assert "Here 3 seeds." in card
+    assert "no measured data" in card
+    assert "licence" in card
+    recipe = card.partition("```toml\n")[2].partition("```")[0]
+    assert recipe.strip() == (tmp_path / "m" / "config.toml").read_text().strip()
+    assert str(tmp_path) not in card, "nothing of the machine stands in it"
+
+
+def test_figures_can_be_left_out(tmp_path):
+    said = []
+    train_model(Unjudged(), TINY, tmp_path / "m", place=Place(), device="cpu", judge_seeds=0, talk=said.append)
+    assert "Not measured" in (tmp_path / "m" / "card.md").read_text()
+    assert "measures the model" not in said
+
+
+def test_killed_while_it_is_measured_it_goes_on_there(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train_model(Unjudged(), TINY, tmp_path / "m", place=Place(), device="cpu", talk=lambda said: None)
+    weights_then = (tmp_path / "m" / "model.safetensors").read_bytes()
+    said = []
+    assert train_model(Quick(), TINY, tmp_path / "m", place=Place(), device="cpu", talk=said.append)
+    assert said[0].startswith("goes on at step")
+    assert not any("epoch 1 of" in line for line in said)
+    assert (tmp_path / "m" / "model.safetensors").read_bytes() == weights_then
 
 
 def test_going_on_equals_never_having_stopped(tmp_path):
@@ -79,7 +118,8 @@ def test_going_on_equals_never_having_stopped(tmp_path):
 def command(folder):
     settings = {"samples": 512, "shard_samples": 64, "batch": 8, "epochs": 2}
     changes = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
-    return [sys.executable, "-m", "smlmbatch", "train", "contrastive", "--out", str(folder), "--device", "cpu", *changes]
+    fixed = ("--device", "cpu", "--judge-seeds", "0")
+    return [sys.executable, "-m", "smlmbatch", "train", "contrastive", "--out", str(folder), *fixed, *changes]
 
 
 @pytest.mark.slow
@@ -104,26 +144,15 @@ def test_killed_in_mid_epoch_and_run_again(tmp_path, number):
     assert files[0] == files[1]
 
 
-def test_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
-    for stop in (3, 2):
-        with pytest.raises(Interrupted):
-            train(Contrastive(), TINY, options(tmp_path, stop_after_steps=stop), Alone(), lambda said: None)
-    newest = sorted((tmp_path / "checkpoints").glob("*.pt"))[-1]
-    newest.write_bytes(newest.read_bytes()[:1000])
-    said = []
-    train(Contrastive(), TINY, options(tmp_path), Alone(), said.append)
-    assert "goes on at step 3" in said[0]
-
-
 def test_other_settings_or_ranks_are_refused(tmp_path):
     with pytest.raises(Interrupted):
         train(Contrastive(), TINY, options(tmp_path, stop_after_steps=1), Alone(), lambda said: None)
     with pytest.raises(ConfigError, match="other settings"):
-        train(Contrastive(), ContrastiveConfig(**{**vars_of(TINY), "temperature": 0.1}), options(tmp_path), Alone(), lambda said: None)
-
-
-def vars_of(config):
-    return {name: getattr(config, name) for name in type(config).__slots__}
+        train(Contrastive(), dataclasses.replace(TINY, temperature=0.1), options(tmp_path), Alone(), lambda said: None)
+    recipe = recipe_sha256("contrastive", TINY)
+    assert load_checkpoint(tmp_path / "checkpoints", recipe=recipe, world=1)["step"] == 1
+    with pytest.raises(ConfigError, match="made by 1 ranks, this is 2"):
+        load_checkpoint(tmp_path / "checkpoints", recipe=recipe, world=2)
 
 
 def test_folder_of_another_model_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""ROIs as rasters of counts over exactly their side, and the shards of Perlin pairs the network learns from."""
+"""The shards of Perlin pairs that the network learns from."""
 
 from typing import TYPE_CHECKING
 
@@ -9,27 +9,6 @@ from smlmbatch.simulate.perlin import PARAMETERS, PerlinConfig, draw_shard
 
 if TYPE_CHECKING:
     from smlmbatch.methods.contrastive.recipe import ContrastiveConfig
-
-
-def raster(x_nm: NDArray[np.floating], y_nm: NDArray[np.floating], *, side_nm: float, side_px: int) -> NDArray[np.uint16]:
-    """Locs per pixel of a ROI with its lower corner at 0, rows along y: (side_px, side_px) u2.
-
-    Bins are half-open; a loc exactly on the upper edge counts to the last pixel, one beyond the ROI is left out.
-
-    >>> raster(np.array([0.0, 3000.0]), np.array([1500.0, 3000.0]), side_nm=3000.0, side_px=2).tolist()
-    [[0, 0], [1, 1]]
-    """
-    column, row = (_bins(values, side_nm, side_px) for values in (x_nm, y_nm))
-    inside = (column >= 0) & (column < side_px) & (row >= 0) & (row < side_px)
-    counts = np.bincount(row[inside] * side_px + column[inside], minlength=side_px * side_px)
-    return np.minimum(counts, np.iinfo(np.uint16).max).astype(np.uint16).reshape(side_px, side_px)
-
-
-def _bins(values_nm: NDArray[np.floating], side_nm: float, side_px: int) -> NDArray[np.intp]:
-    values_nm = values_nm.astype(np.float64)
-    bins: NDArray[np.intp] = np.floor(values_nm * (side_px / side_nm)).astype(np.intp)
-    bins[values_nm == side_nm] = side_px - 1
-    return bins
 
 
 def training_shard(config: "ContrastiveConfig", number: int) -> dict[str, NDArray[np.generic]]:

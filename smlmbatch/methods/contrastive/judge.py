@@ -3,12 +3,12 @@
 The seeds of these ROIs are those of no training data, and none on which a recipe was chosen (that was seeds 100 and 101).
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.methods.contrastive.data import raster
+from smlmbatch.methods.contrastive.infer import embed_counts, roi_counts
 from smlmbatch.simulate.rois import SETS, draw_set
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SEEDS: Final = (1, 2, 3, 4, 5)
 ROIS: Final = 50  # per condition, as in the seed paper
-_PIECE = 64
 
 
 def judge(network: "nn.Module", config: "ContrastiveConfig", *, seeds: tuple[int, ...] = SEEDS) -> dict[str, dict[str, float]]:
@@ -35,27 +34,11 @@ def judge_set(network: "nn.Module", config: "ContrastiveConfig", name: str, *, s
     """Figures of one set drawn with one seed."""
     drawn = draw_set(name, rois_per_condition=ROIS, seed=seed)
     label = np.repeat(np.arange(len(SETS[name])), ROIS)
-    counts = np.stack([raster(xy[:, 0], xy[:, 1], side_nm=config.side_nm, side_px=config.side_px) for _, xy in drawn])
+    counts = np.stack([roi_counts(xy[:, 0], xy[:, 1], side_nm=config.side_nm, side_px=config.side_px) for _, xy in drawn])
     log_n = np.log([[len(xy)] for _, xy in drawn])
-    embedding = embed_counts(network, counts)
+    embedding = embed_counts(network, counts, turned=True)
     figures = {"ARI": k_means_ari(embedding, label), "ARI of log N": k_means_ari(log_n, label)}
     return figures | ({"Spearman": _gradient(embedding, label)} if name == "fibre_gradient" else {})
-
-
-def embed_counts(network: "nn.Module", counts: NDArray[np.integer], *, turned: bool = True) -> NDArray[np.float32]:
-    """(n, features) f4; averaged over the 8 flips and quarter turns of each raster if `turned`."""
-    import torch
-
-    encode: Any = network.encode
-    network.eval()
-    whole = torch.from_numpy(counts.astype(np.float32))
-    found = []
-    with torch.no_grad():
-        for start in range(0, len(whole), _PIECE):
-            piece = whole[start : start + _PIECE]
-            views = [torch.rot90(v, k, (1, 2)) for v in (piece, piece.flip(2)) for k in range(4)] if turned else [piece]
-            found.append(torch.stack([encode(view.contiguous()) for view in views]).mean(dim=0))
-    return torch.cat(found).numpy()
 
 
 def k_means_ari(vectors: NDArray[np.floating], label: NDArray[np.integer]) -> float:
@@ -63,8 +46,11 @@ def k_means_ari(vectors: NDArray[np.floating], label: NDArray[np.integer]) -> fl
     from sklearn.cluster import KMeans
     from sklearn.metrics import adjusted_rand_score
 
-    found = KMeans(len(np.unique(label)), n_init=10, random_state=0).fit_predict(vectors)
-    return float(adjusted_rand_score(label, found))
+    k = len(np.unique(label))
+    distinct, found = np.unique(vectors, axis=0, return_inverse=True)
+    if len(distinct) > k:  # else (equal numbers of locs) each value is a cluster, and K-means would warn
+        found = KMeans(k, n_init=10, random_state=0).fit_predict(vectors)
+    return float(adjusted_rand_score(label, found.ravel()))
 
 
 def _gradient(embedding: NDArray[np.floating], label: NDArray[np.integer]) -> float:

@@ -1,8 +1,12 @@
 """The encoder (ROI raster → 128-d vector) and the projection head that training adds and inference drops.
 
 `paper` is the seed paper's encoder as far as it is stated (four convolutions of 3x3 and 2x2, channels 1-8-16, Mish, batch norm,
-average pooling, one linear layer with layer norm). The default pools over the whole map: a pattern means the same wherever it lies,
-and the flattened map of the paper costs much of that (ablation in the model's card).
+average pooling, one linear layer with layer norm). The default differs in three ways, each measured (ablation in the model's card):
+
+- it pools over the whole map: a pattern means the same wherever it lies, and the flattened map of the paper costs much of that;
+- it sees the ROI twice, as counts and as the counts it would have with a given number of locs: in the second map density plays no
+  part, so form can be told from density instead of being drowned by it;
+- two convolutions of 4x4 with stride 2 and SiLU take the place of four with Mish: a third of the time.
 
 Shape letters: B rasters, C channels, H W rows and columns, F features.
 """
@@ -13,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 
-from smlmbatch.methods.layers import BatchNorm, Dropout
+from smlmbatch.methods.layers import BatchNorm, Dropout, Mish
 
 if TYPE_CHECKING:
     from smlmbatch.methods.contrastive.recipe import ContrastiveConfig
@@ -27,14 +31,10 @@ class Encoder(nn.Module):
     def __init__(self, config: "ContrastiveConfig") -> None:
         super().__init__()
         self.transform = COUNTS[config.counts]
+        self.as_if_locs = config.as_if_locs
         few, many = config.channels
         self.body = nn.Sequential(
-            *_block(1, few, size=3, stride=1),
-            *_block(few, few, size=2, stride=2),
-            Dropout(config.dropout),
-            *_block(few, many, size=3, stride=1),
-            *_block(many, many, size=2, stride=2),
-            Dropout(config.dropout),
+            *BODIES[config.encoder](2 if config.as_if_locs else 1, few, many, config.dropout),
             nn.AdaptiveAvgPool2d(config.pool),
             nn.Flatten(),
             nn.Linear(many * config.pool**2, config.features),
@@ -42,13 +42,38 @@ class Encoder(nn.Module):
         )
 
     def forward(self, counts_BHW: Tensor) -> Tensor:
-        features_BF: Tensor = self.body(self.transform(counts_BHW)[:, None])
+        maps = [self.transform(counts_BHW)]
+        if self.as_if_locs:
+            n_locs_B11 = counts_BHW.sum(dim=(1, 2), keepdim=True).clamp(min=1.0)
+            maps.append(torch.log1p(counts_BHW * (self.as_if_locs / n_locs_B11)))
+        features_BF: Tensor = self.body(torch.stack(maps, dim=1))
         return features_BF
 
 
-def _block(inputs: int, outputs: int, *, size: int, stride: int) -> list[nn.Module]:
-    padding = "same" if stride == 1 else 0
-    return [nn.Conv2d(inputs, outputs, size, stride, padding, bias=False), BatchNorm(outputs), nn.Mish()]
+def _paper(inputs: int, few: int, many: int, dropout: float) -> list[nn.Module]:
+    return [
+        *_block(inputs, few, size=3, stride=1, padding=1, act=Mish()),
+        *_block(few, few, size=2, stride=2, padding=0, act=Mish()),
+        Dropout(dropout),
+        *_block(few, many, size=3, stride=1, padding=1, act=Mish()),
+        *_block(many, many, size=2, stride=2, padding=0, act=Mish()),
+        Dropout(dropout),
+    ]
+
+
+def _quick(inputs: int, few: int, many: int, dropout: float) -> list[nn.Module]:
+    return [
+        *_block(inputs, few, size=4, stride=2, padding=1, act=nn.SiLU()),
+        *_block(few, many, size=4, stride=2, padding=1, act=nn.SiLU()),
+        Dropout(dropout),
+    ]
+
+
+def _block(inputs: int, outputs: int, *, size: int, stride: int, padding: int, act: nn.Module) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, size, stride, padding, bias=False), BatchNorm(outputs), act]
+
+
+BODIES: Final[dict[str, Any]] = {"paper": _paper, "quick": _quick}
 
 
 class Head(nn.Module):

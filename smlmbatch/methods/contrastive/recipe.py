@@ -5,7 +5,9 @@ settings can't both hold: early stopping and the plateau schedule share a patien
 ends; here training stops after `stop_patience` epochs, twice the plateau's and one more.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -33,8 +35,10 @@ class ContrastiveConfig:
     shard_samples: int = 256
     density_jitter: float = 0.0
     # network
+    encoder: Literal["quick", "paper"] = "quick"
     counts: Literal["raw", "sqrt", "log1p", "binary"] = "log1p"
-    channels: tuple[int, int] = (8, 16)
+    as_if_locs: float = 2000.0  # a second input map: the counts as if the ROI held so many locs; 0 = without it
+    channels: tuple[int, int] = (16, 32)
     pool: int = 1  # 1 = over the whole map, 4 = the paper's way of keeping places
     features: int = 128
     dropout: float = 0.2
@@ -63,7 +67,19 @@ class ContrastiveConfig:
 
 
 PAPER: Final = ContrastiveConfig(
-    side_px=128, pool=4, head="sigmoid", temperature=0.5, epochs=100, learning_rate=3e-5, schedule="plateau", weighting="outside"
+    samples=15_000,
+    shard_samples=200,
+    side_px=128,
+    encoder="paper",
+    as_if_locs=0.0,
+    channels=(8, 16),
+    pool=4,
+    head="sigmoid",
+    temperature=0.5,
+    epochs=100,
+    learning_rate=3e-5,
+    schedule="plateau",
+    weighting="outside",
 )
 
 
@@ -80,10 +96,12 @@ the parameters they were drawn with. Not for ROIs of another size or pixel than 
     material = "pairs of simulated Perlin-noise patterns, drawn from the recipe's seed"
     figures_caption = """
 K-means (k = number of conditions) on embeddings of simulated ROIs of known condition, 50 a condition, averaged over 8 flips and turns;
-adjusted Rand index, mean over 5 seeds of ROIs never trained or chosen on. Beside it that of the logarithm of the number of locs alone.
+adjusted Rand index, mean over seeds of ROIs never trained or chosen on. Beside it that of the logarithm of the number of locs alone.
 """
     Config = ContrastiveConfig
+    recipes: Mapping[str, ContrastiveConfig] = MappingProxyType({"default": ContrastiveConfig(), "paper": PAPER})
     shard_arrays: tuple[str, ...] = ("counts", "parameters")
+    only_in_training: tuple[str, ...] = ("head.",)
 
     def shard(self, config: ContrastiveConfig, number: int) -> "Arrays":
         return training_shard(config, number)
@@ -112,10 +130,10 @@ adjusted Rand index, mean over 5 seeds of ROIs never trained or chosen on. Besid
         )
         return loss, {"loss": loss.detach(), "top_1": top_1}
 
-    def judge(self, model: "torch.nn.Module", config: ContrastiveConfig) -> dict[str, dict[str, float]]:
+    def judge(self, model: "torch.nn.Module", config: ContrastiveConfig, *, seeds: int = 5) -> dict[str, dict[str, float]]:
         from smlmbatch.methods.contrastive.judge import judge
 
-        return judge(model, config)
+        return judge(model, config, seeds=tuple(range(1, seeds + 1)))
 
     def infer(self, model: "torch.nn.Module", batch: "Batch") -> dict[str, NDArray[np.float32]]:
         encode: Any = model.encode

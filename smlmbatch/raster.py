@@ -26,5 +26,6 @@ def render_counts(
 def _bins(values: NDArray[np.floating], origin_nm: float, pixel_nm: float, n: int) -> NDArray[np.intp]:
     position = (values.astype(np.float64) - origin_nm) / pixel_nm
     bins = np.floor(position).astype(np.intp)
-    bins[position == n] = n - 1
+    # A side that is no exact multiple of the rounded pixel ends one step of float64 beyond n.
+    bins[(bins == n) & (position <= np.nextafter(float(n), np.inf))] = n - 1
     return bins

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smlmbatch.tile.raster import render_counts
+from smlmbatch.raster import render_counts
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,0 +1,73 @@
+"""The embedding of ROIs as exports carry it: from `embeddings.parquet`, row for row beside another table's rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smlmbatch.analyse.fingerprint import EMBEDDING_NAMES
+from smlmbatch.store.arrays import UnitReader
+from smlmbatch.work import Campaign
+
+_VECTORS, _MAP = "X_smlmbatch", "X_umap"
+_CLUSTERS: Final = ("kmeans", "ward")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """Of every row asked for: arrays named as scanpy looks for them, f4 with NaN, and names of clusters (None = none)."""
+
+    places: Mapping[str, NDArray[np.float32]]
+    clusters: Mapping[str, list[str | None]]
+
+
+def read_embedded(rois: Path, rows: Sequence[str]) -> Embedded | None:
+    """What the table beside `rois` says of these rows; None where no ROI was embedded.
+
+    Parameters
+    ----------
+    rois : the table of ROIs
+    rows : `<field key>/<roi>/<channel>` of the rows wanted, in order
+    """
+    from pyarrow import parquet
+
+    path = rois.with_name(f"{EMBEDDING_NAMES[0]}.parquet")
+    if not path.is_file():
+        return None
+    with parquet.ParquetFile(path) as file:
+        if not file.metadata.num_rows:
+            return None
+        keys = file.read(columns=["key", "roi", "channel"]).to_pydict()
+        number = {name: i for i, name in enumerate(rows)}
+        here = np.array([number[f"{key}/{roi}/{channel}"] for key, roi, channel in zip(*keys.values(), strict=True)], dtype=np.intp)
+        clusters = {name: _spread(file.read(columns=[name]).column(0).to_pylist(), here, len(rows)) for name in _CLUSTERS}
+        at = file.read(columns=["map_x", "map_y"])
+        places = {_MAP: np.column_stack([at[name].to_numpy() for name in ("map_x", "map_y")])}
+        values = file.read(columns=["embedding"]).column(0).combine_chunks()
+        places[_VECTORS] = values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
+    return Embedded(places={name: _filled(own, here, len(rows)) for name, own in places.items()}, clusters=clusters)
+
+
+def _spread(values: Sequence[int | None], here: NDArray[np.intp], n: int) -> list[str | None]:
+    names: list[str | None] = [None] * n
+    for place, value in zip(here.tolist(), values, strict=True):
+        names[place] = None if value is None else str(value)
+    return names
+
+
+def _filled(values: NDArray[np.floating], here: NDArray[np.intp], n: int) -> NDArray[np.float32]:
+    filled = np.full((n, values.shape[1]), np.nan, dtype=np.float32)
+    filled[here] = values
+    return filled
+
+
+def model_of(campaign: Campaign) -> dict[str, str]:
+    """Name and sha256 of the model, as the first embedded field says."""
+    for result in campaign.fields:
+        if "embed" in result.units:
+            with UnitReader(result.units["embed"]) as unit:
+                return {"model": str(unit.attrs["model"]), "model_sha256": str(unit.attrs["model_sha256"])}
+    return {}

@@ -1,0 +1,124 @@
+"""Schedules and the end of training, on validation losses that are made up; what the loop writes."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+
+from smlmbatch.methods.contrastive.recipe import PAPER, Contrastive, ContrastiveConfig
+from smlmbatch.methods.method import Alone
+from smlmbatch.train.loop import LoopOptions, Run
+from smlmbatch.train.material import make_material
+from smlmbatch.train.metrics import MetricsLog
+
+TINY = ContrastiveConfig(samples=64, shard_samples=32, batch=8, validation_share=0.5)
+
+
+class Scripted(Run):
+    """A run whose epochs are one step and whose validation losses are given."""
+
+    def play(self, losses):
+        self.losses = losses
+        return self.to_the_end()
+
+    def batches(self):
+        return [batch for batch, _ in zip(super().batches(), range(1), strict=False)]
+
+    def _validate(self):
+        return {"loss": self.losses[self.progress.epoch], "top_1": 0.0}
+
+
+def scripted(folder, config):
+    torch.set_num_threads(1)
+    material = make_material(Contrastive(), config, folder / "material", Alone())
+    return Scripted(Contrastive(), config, LoopOptions(folder=folder, device=torch.device("cpu")), Alone(), lambda said: None, material)
+
+
+def rates(trained):
+    return [line["learning_rate"] for line in trained.history]
+
+
+def test_plateau_halves_the_rate_before_training_stops(tmp_path):
+    """No better after the second epoch: halved after 3 and 6 epochs more, stopped after 7; the weights are those of the second."""
+    config = dataclasses.replace(TINY, schedule="plateau", epochs=50, learning_rate=1e-3, plateau_patience=3, stop_patience=7)
+    run = scripted(tmp_path, config)
+    trained = run.play([1.0, 0.5] + [0.6] * 48)
+    run.close()
+    assert len(trained.history) == 2 + 7
+    assert rates(trained) == [1e-3] * 5 + [5e-4] * 3 + [2.5e-4]
+    assert trained.progress.best_epoch == 1
+    assert all(torch.equal(value, trained.model.state_dict()[name]) for name, value in run.best.items())
+
+
+def test_a_better_epoch_starts_the_count_again(tmp_path):
+    config = dataclasses.replace(TINY, schedule="plateau", epochs=12, plateau_patience=3, stop_patience=7)
+    run = scripted(tmp_path, config)
+    trained = run.play([1.0, 1.1, 1.1, 0.9, 1.0, 1.0, 0.8, 0.9, 0.9, 0.9, 0.9, 0.9])
+    run.close()
+    assert rates(trained) == [1e-3] * 10 + [5e-4] * 2
+
+
+def test_rate_has_a_floor(tmp_path):
+    config = dataclasses.replace(TINY, schedule="plateau", epochs=30, learning_rate=4e-6, plateau_patience=1, stop_patience=20)
+    run = scripted(tmp_path, config)
+    trained = run.play([1.0] * 30)
+    run.close()
+    assert min(rates(trained)) == 1e-6
+    assert len(trained.history) == 21
+
+
+def test_cosine_falls_from_the_rate_to_nothing_and_does_not_stop(tmp_path):
+    config = dataclasses.replace(TINY, epochs=10, learning_rate=1e-3)
+    run = scripted(tmp_path, config)
+    assert run.steps_an_epoch == 4
+    trained = run.play([1.0] * 10)
+    run.close()
+    assert len(trained.history) == 10
+    assert rates(trained) == pytest.approx([5e-4 * (1 + math.cos(math.pi * step / 40)) for step in range(1, 11)])
+
+
+def test_paper_recipe_is_what_the_paper_states():
+    """Shirgill et al., Methods; what they leave open is not held here."""
+    stated = {"samples": 15_000, "validation_share": 0.2, "batch": 32, "epochs": 100, "learning_rate": 3e-5, "weight_decay": 1e-6}
+    stated |= {"features": 128, "channels": (8, 16), "dropout": 0.2, "head": "sigmoid", "schedule": "plateau", "plateau_patience": 3}
+    stated |= {"least_learning_rate": 1e-6, "weighting": "outside", "density_jitter": 0.0, "encoder": "paper"}
+    assert {name: getattr(PAPER, name) for name in stated} == stated
+    n_shards = PAPER.samples // PAPER.shard_samples
+    assert n_shards * PAPER.shard_samples == 15_000
+    assert round(n_shards * PAPER.validation_share) * PAPER.shard_samples == 3_000
+    assert PAPER.stop_patience > 2 * PAPER.plateau_patience, "else the rate could never fall twice"
+
+
+def test_paper_network_is_as_stated():
+    network = Contrastive().build(PAPER)
+    convolutions = [m for m in network.encoder.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert [(c.in_channels, c.out_channels, c.kernel_size) for c in convolutions] == [
+        (1, 8, (3, 3)),
+        (8, 8, (2, 2)),
+        (8, 16, (3, 3)),
+        (16, 16, (2, 2)),
+    ]
+    assert sum(isinstance(m, torch.nn.Linear) for m in network.encoder.modules()) == 1
+    linear = [m for m in network.head.modules() if isinstance(m, torch.nn.Linear)]
+    assert [linear[0].in_features, linear[-1].out_features, len(linear)] == [128, 512, 3]
+    out = network.eval()(torch.ones(2, 128, 128))
+    assert ((out > 0) & (out < 1)).all()
+
+
+def test_metrics_of_a_lost_life_go(tmp_path):
+    log = MetricsLog(tmp_path, last_step=0)
+    for step in (10, 20, 30):
+        log.write({"epoch": step / 10, "step": step, "loss": 1.0 / step}, per_s=5.0)
+    log.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 4, "st')  # a kill in the middle of a line
+    log = MetricsLog(tmp_path, last_step=20)
+    log.write({"epoch": 3, "step": 30, "loss": 0.5}, per_s=5.0)
+    log.close()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [10, 20, 30]
+    assert lines[-1]["loss"] == 0.5
+    assert "samples_per_s" not in lines[0], "the lines are the same on any machine"
+    assert list((tmp_path / "tensorboard").glob("events.*"))
