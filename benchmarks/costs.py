@@ -46,7 +46,7 @@ def _point(records: list[UnitRecord], stage: str) -> tuple[float, float, float]:
 def _report_point(folder: Path, fields: int) -> tuple[float, float, float]:
     smlmbatch("simulate", folder, "--replicates", fields // 2)  # of the usual size: its pages show every field's locs
     smlmbatch("plan", folder / "input", folder / "out")
-    smlmbatch("measure", folder / "out")
+    smlmbatch("embed", folder / "out")
     _, cpu_s, peak_mib = cost_of("report", folder / "out")
     return fields, cpu_s, peak_mib
 

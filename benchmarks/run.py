@@ -18,7 +18,7 @@ from typing import Any
 from smlmbatch.hpc.numerics import pin_numerics
 
 pin_numerics()  # as the command line does, before numpy is imported
-from benchmarks import campaign, cluster, dye_swap, formats, inference, ingest, measure  # noqa: E402
+from benchmarks import campaign, cluster, dye_swap, embedding, formats, inference, ingest, measure  # noqa: E402
 
 HERE = Path(__file__).parent
 GIB = 1 << 30
@@ -221,6 +221,33 @@ FIGURES: Mapping[str, Figure] = {
         lambda r: f"{r['seconds']:.1f} s",
         "≤",
         5.0,
+    ),
+    "pairs": Figure(
+        "contrastive training pairs at 64 px: pairs per CPU-second",
+        lambda folder: embedding.measure_pairs(),
+        lambda r: r["ours_per_s"],
+        lambda r: f"{r['ours_per_s']:,.0f} ({r['ratio']:.1f}x one pattern at a time)",
+        "≥",
+        800.0,
+        2000.0,
+    ),
+    "training": Figure(
+        "contrastive training at 64 px, 32 pairs a step: images per CPU-second",
+        lambda folder: embedding.measure_training(),
+        lambda r: r["ours_per_s"],
+        lambda r: f"{r['ours_per_s']:,.0f} ({r['ratio']:.1f}x a plain torch loop over the paper's network)",
+        "≥",
+        600.0,
+        1500.0,
+    ),
+    "embedding": Figure(
+        "ROIs of 900 locs embedded at 64 px, positions to vectors: ROIs per CPU-second",
+        lambda folder: embedding.measure_embedding(),
+        lambda r: r["ours_per_s"],
+        lambda r: f"{r['ours_per_s']:,.0f} ({r['ratio']:.1f}x one ROI at a time; averaged over 8 views: {r['turned_per_s']:,.0f})",
+        "≥",
+        1500.0,
+        5000.0,
     ),
     "inference-null": Figure(
         "400 simulated campaigns without an effect, 3 against 3 replicates: share in which any descriptor differs (family-wise)",

@@ -54,10 +54,20 @@ task() {
   exit "$code"
 }
 
+# ranks VERB ARGUMENTS...: the same with one process for each task of the job; they find each other and work as one.
+ranks() {
+  local code=0
+  call_of "$1"
+  srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --export=ALL "${call[@]}" "$@" || code=$?
+  if [ "$code" -eq 75 ] || [ "$code" -eq 125 ] || [ "$code" -gt 128 ]; then requeue "$code"; fi
+  exit "$code"
+}
+
 requeue() {
   local again=$((${SLURM_RESTART_COUNT:-0} + 1)) state
-  # Not SLURM_JOB_ID: one task's own id is that of the whole array, and all its tasks would be requeued.
-  local job=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}
+  # Not SLURM_JOB_ID in an array: one task's own id is that of the whole array, and all its tasks would be requeued.
+  local job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+  job=${job:-$SLURM_JOB_ID}
   if [ "$again" -gt "$max_requeues" ]; then
     echo "smlmbatch: the step ended with $1; not requeued again after $max_requeues times (slurm.max_requeues)" >&2
     return

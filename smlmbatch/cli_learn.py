@@ -29,13 +29,19 @@ from smlmbatch.hpc.place import Place
 @click.option(
     "--judge-seeds", type=click.IntRange(0, 50), default=5, show_default=True, help="Draws of test data the model's figures are a mean of."
 )
+@click.option(
+    "--profile", type=folder_type, default=None, help="Train by SLURM: write the job for this site (see submit) and print what to run."
+)
 @pass_place
-def train(place: Place, /, method_name: str, folder: Path, recipe: str, changes: tuple[str, ...], **options: Any) -> None:
+def train(
+    place: Place, /, method_name: str, folder: Path, recipe: str, changes: tuple[str, ...], profile: Path | None, **options: Any
+) -> None:
     """Train a model by METHOD (contrastive), and write it with its card. Run again after any interruption to go on.
 
     \b
     smlmbatch train contrastive --out my_model
     torchrun --nproc-per-node 2 -m smlmbatch train contrastive --out my_model
+    smlmbatch train contrastive --out my_model --profile site.toml      then: bash my_model/jobs/0001/submit.sh --ntasks=4
     """
     from smlmbatch.methods.model import config_of, known_methods
 
@@ -44,6 +50,9 @@ def train(place: Place, /, method_name: str, folder: Path, recipe: str, changes:
         raise ConfigError(f"METHOD {method_name}: wanted one of {', '.join(known)}")
     method = known[method_name]
     config = config_of(method, dataclasses.asdict(_recipe(method, recipe)) | _values(changes))
+    if profile is not None:
+        say(str(_write_job(method, config, folder, profile, **options)))
+        return
     from smlmbatch.hpc.heap import keep_freed_memory
     from smlmbatch.train.session import train_model
 
@@ -53,6 +62,16 @@ def train(place: Place, /, method_name: str, folder: Path, recipe: str, changes:
         if not made:
             talk("already there")
         say(str(folder))
+
+
+def _write_job(method: Any, config: Any, folder: Path, profile: Path, **options: Any) -> Path:
+    from smlmbatch.hpc.site import load_site
+    from smlmbatch.hpc.training_job import write_training
+    from smlmbatch.methods.model import settings_text
+
+    named = {f"--{name.replace('_', '-')}": str(value) for name, value in options.items()}
+    arguments = (method.name, *(word for pair in named.items() for word in pair))
+    return write_training(folder.absolute(), load_site(profile), recipe=settings_text(method.name, config), arguments=arguments)
 
 
 def _recipe(method: Any, name: str) -> Any:

@@ -25,12 +25,12 @@ def tell_conditions_taken(plan: Any, name: str = "") -> None:
         talk(f"{of}{fields} no condition in the sheet; their folder's name is taken: {', '.join(sorted(set(taken)))}")
 
 
-def tell_model(config: Any) -> None:
-    """Say why regions are not embedded, where that was not asked for."""
+def tell_model(config: Any, name: str = "") -> None:
+    """Say why regions are not embedded, where that was not asked for; `name` is the campaign's, of several."""
     from smlmbatch.methods.chosen import AUTO, choose
 
     if config.embed.model == AUTO and (why_none := choose(config).why_none):
-        talk(f"no embedding: {why_none} --model FOLDER names another model")
+        talk(f"{f'campaign {name}: ' if name else ''}no embedding: {why_none} --model FOLDER names another model")
 
 
 def print_json(value: Any) -> None:

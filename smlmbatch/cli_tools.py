@@ -8,7 +8,7 @@ import click
 
 from smlmbatch.analyse.fingerprint import ALL_NAMES
 from smlmbatch.cli_options import folder_type, input_argument, json_option, output_argument, plan_options, settings_of
-from smlmbatch.cli_talk import print_json, say, talk
+from smlmbatch.cli_talk import print_json, say, talk, tell_model
 from smlmbatch.errors import EXIT_FAILED_FIELDS, ConfigError
 
 # Of export.campaign, which takes long to import.
@@ -31,7 +31,7 @@ def validate(input_path: Path, as_json: bool, **options: Any) -> None:
     from smlmbatch.methods.chosen import settle
 
     config = settings_of(options)
-    settle(config)
+    tell_model(settle(config).config)
     scan = scan_input(input_path.absolute(), sheet=options["sheet"], exclude=None, config=config)
     files = []
     for file in validate_scan(scan, config=config):
@@ -55,12 +55,40 @@ def validate(input_path: Path, as_json: bool, **options: Any) -> None:
 @click.option("--density", "density_per_um2", type=float, default=400.0, show_default=True, help="Localisations per um2 in the cell.")
 @click.option("--blinking", is_flag=True, help="Molecules are seen more than once.")
 @click.option("--seed", type=int, default=0, show_default=True)
-def simulate(folder: Path, cell_um: float, **settings: Any) -> None:
-    """Simulate a small campaign of known truth: two conditions, two vendors' formats, a sample sheet.
+@click.option(
+    "--set", "set_name", default="", metavar="NAME", help="Instead: single ROIs that embeddings are measured on, e.g. clusters_900."
+)
+@click.option("--rois", "rois_per_condition", type=int, default=50, show_default=True, help="ROIs per condition of a set.")
+@click.option("--pairs", "n_pairs", type=click.IntRange(1), default=None, help="Instead: so many pairs the contrastive method learns from.")
+@click.option("--with-locs", is_flag=True, help="Pairs as localisations, too.")
+@click.pass_context
+def simulate(
+    ctx: click.Context,
+    /,
+    folder: Path,
+    cell_um: float,
+    set_name: str,
+    rois_per_condition: int,
+    n_pairs: int | None,
+    with_locs: bool,
+    **settings: Any,
+) -> None:
+    """Simulate a small campaign of known truth: two conditions, two vendors' formats, a sample sheet. Or, with --set, the ROIs of
+    known architecture that a model's card is measured on, as fields to run; with --pairs, training pairs.
 
     \b
-    smlmbatch simulate demo/        then: smlmbatch run demo/input demo/output
+    smlmbatch simulate demo/                        then: smlmbatch run demo/input demo/output
+    smlmbatch simulate known/ --set clusters_900    then: smlmbatch run known/input known/output
+    smlmbatch simulate pairs/ --pairs 512
     """
+    if set_name or n_pairs:
+        _refuse_others(ctx, "--set" if set_name else "--pairs")
+    if n_pairs:
+        _simulate_pairs(folder, n_pairs, seed=settings["seed"], with_locs=with_locs)
+        return
+    if set_name:
+        _simulate_set(folder, set_name, rois_per_condition=rois_per_condition, replicates=settings["replicates"], seed=settings["seed"])
+        return
     from smlmbatch.simulate.campaign import simulate_campaign
     from smlmbatch.simulate.cell import SimulateConfig
 
@@ -96,6 +124,34 @@ def compare(output: Path, others: tuple[Path, ...], csv_file: Path | None, as_js
         print_json(placements_json(placements, campaign.making))
     else:
         say("\n".join(placements_text(placements, campaign.making)))
+
+
+_BESIDE = {"--set": ("--set", "--rois", "--replicates", "--seed", "folder"), "--pairs": ("--pairs", "--with-locs", "--seed", "folder")}
+
+
+def _refuse_others(ctx: click.Context, chosen: str) -> None:
+    """Options that say nothing beside the chosen one are refused, for whoever gave them meant something."""
+    given = [p.opts[0] for p in ctx.command.params if ctx.get_parameter_source(p.name or "") is click.core.ParameterSource.COMMANDLINE]
+    strange = [name for name in given if name not in _BESIDE[chosen]]
+    if strange:
+        raise ConfigError(f"{', '.join(strange)}: says nothing beside {chosen}")
+
+
+def _simulate_set(folder: Path, name: str, **settings: Any) -> None:
+    from smlmbatch.simulate.evaluation import EvaluationConfig, simulate_set
+
+    made = simulate_set(folder, EvaluationConfig(name=name, **settings))
+    talk(f"{'simulated' if made else 'already there:'} {folder / 'input'}; the truth lies in {folder / 'truth'}")
+
+
+def _simulate_pairs(folder: Path, n_pairs: int, *, seed: int, with_locs: bool) -> None:
+    """Of the family that the default recipe learns from."""
+    from smlmbatch.methods.contrastive.data import perlin_family
+    from smlmbatch.methods.contrastive.recipe import ContrastiveConfig
+    from smlmbatch.simulate.pair_files import write_pairs
+
+    made = write_pairs(folder, perlin_family(ContrastiveConfig()), n_pairs=n_pairs, seed=seed, with_locs=with_locs)
+    talk(f"{'simulated' if made else 'already there:'} {folder / 'pairs'}")
 
 
 @click.command()
@@ -169,17 +225,25 @@ def config(output: Path | None, list_presets: bool, **options: Any) -> None:
         say(documented(settings_of(options, output), preset=options["preset"]).rstrip("\n"))
 
 
+def _devices() -> str:
+    try:
+        from smlmbatch.train.devices import describe_devices
+    except (ImportError, OSError) as error:  # a torch whose libraries don't load is what the doctor is asked about
+        return f"BROKEN: {error}"
+    return describe_devices()
+
+
 @click.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Say what this machine offers and whether results are pinned: versions, cores, memory, processor.
+    """Say what this machine offers and whether results are pinned: versions, cores, memory, processor, GPUs.
 
     \b
     smlmbatch doctor
     """
     from smlmbatch.hpc.doctor import examine
 
-    found = examine()
+    found = examine() | {"device": _devices()}
     if as_json:
         print_json(found)
         return

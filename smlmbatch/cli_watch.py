@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from smlmbatch.cli_options import folder_type, json_option, output_argument, pass_place, plan_options, settings_of
-from smlmbatch.cli_talk import print_json, say, talk, tell_conditions_taken
+from smlmbatch.cli_talk import print_json, say, talk, tell_conditions_taken, tell_model
 from smlmbatch.errors import EXIT_FAILED_FIELDS, ConfigError, SmlmbatchError
 from smlmbatch.hpc.place import Place
 
@@ -35,13 +35,16 @@ def submit(paths: tuple[Path, ...], profile: Path, dry_run: bool, **options: Any
     """
     from smlmbatch.hpc.site import load_site
     from smlmbatch.hpc.submit import SUBMIT, describe, plan_submission, write_submission
-    from smlmbatch.submission import loads_of
+    from smlmbatch.submission import gpu_warning, loads_of
 
     site = load_site(profile)
     root, plans, wanted = _plans_of(paths, options, freeze=not dry_run)
     for campaign, plan in plans.items():
         tell_conditions_taken(plan, "" if campaign == "." else campaign)
+        tell_model(plan.config, "" if campaign == "." else campaign)
     if plans:
+        if warning := gpu_warning(plans.values(), site):
+            talk(warning)
         submission = plan_submission(site, loads_of(plans))
         if dry_run:
             say(describe(submission).rstrip("\n"))

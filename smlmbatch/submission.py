@@ -10,7 +10,7 @@ import io
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from smlmbatch.errors import ConfigError, Interrupted, SmlmbatchError
 from smlmbatch.hpc.costs import Costs, costs_of
 from smlmbatch.hpc.packing import Load
 from smlmbatch.hpc.records import read_records
+from smlmbatch.hpc.site import Site
+from smlmbatch.methods.chosen import choose
 from smlmbatch.run import ALL_STAGES
 from smlmbatch.samples import Field
 from smlmbatch.store.units import write_whole
@@ -194,6 +196,14 @@ def plan_entries(
 
 
 # ---- what is to do, and its cost
+
+
+def gpu_warning(plans: Iterable[Plan], site: Site) -> str:
+    """What to mend where campaigns want to embed on a GPU and the profile asks for none; "" = nothing."""
+    wanted = any(plan.config.embed.device == "cuda" and not choose(plan.config).why_none for plan in plans)
+    if not wanted or site.of("embed").wants_gpu:
+        return ""
+    return 'warning: embed.device = "cuda", but the profile asks for no GPU: set stage.embed.gres, such as "gpu:1", or embed.device = "cpu"'
 
 
 def loads_of(plans: dict[str, Plan]) -> dict[str, list[Load]]:

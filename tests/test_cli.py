@@ -22,7 +22,7 @@ def test_help_has_an_example(verb):
 
 
 def test_verbs_stand_in_pipeline_order():
-    assert VERBS[:7] == ["run", "plan", "ingest", "tile", "quality", "measure", "report"]
+    assert VERBS[:8] == ["run", "plan", "ingest", "tile", "quality", "measure", "embed", "report"]
 
 
 @pytest.mark.parametrize(
@@ -56,16 +56,15 @@ def test_memory_is_read(text, amount):
 
 def test_status_verify_inspect(small_output):
     found = json.loads(smlmbatch("status", small_output, "--json").stdout)
-    assert found["stages"] == [
-        {"stage": s, "done": 4, "running": 0, "failed": 0, "to_do": 0, "left_s": 0.0} for s in ("ingest", "tile", "quality", "measure")
-    ]
+    stages = ("ingest", "tile", "quality", "measure", "embed")
+    assert found["stages"] == [{"stage": s, "done": 4, "running": 0, "failed": 0, "to_do": 0, "left_s": 0.0} for s in stages]
     listed = smlmbatch("verify", small_output, "--list").stdout.splitlines()
-    assert len(listed) == 1 + 4 * 4 + 4
+    assert len(listed) == 1 + 4 * len(stages) + len(TABLES)
     assert json.loads(smlmbatch("verify", small_output, "--json").stdout)["digest"] == digest(small_output)
     with (small_output / "samples.csv").open() as file:
         first = next(csv.DictReader(file))
     described = json.loads(smlmbatch("inspect", small_output, first["path"]).stdout)
-    assert set(described) == {"ingest", "tile", "quality", "measure"}
+    assert set(described) == set(stages)
     assert described["ingest"]["arrays"]["x_nm"]["unit"] == "nm"
     assert described["ingest"]["attributes"]["n"] == described["ingest"]["arrays"]["x_nm"]["shape"][0]
     assert "names 0 fields" in smlmbatch("inspect", small_output, "nobody", expect=2).stderr

@@ -1,7 +1,7 @@
 """Results don't change unnoticed: digests of a fixed campaign against those of the last deliberate change.
 
-If this fails and the change of results is meant, raise the stage's `result_version` in `smlmbatch/stages.py`
-and write the new digests:  SMLMBATCH_GOLDEN=write tests/run.sh tests/test_golden.py
+If this fails and the change of results is meant, raise the stage's `result_version` in `smlmbatch/stages.py` (a new
+shipped model changes the stage embed by itself) and write the new digests:  SMLMBATCH_GOLDEN=write tests/run.sh tests/test_golden.py
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from smlmbatch.hpc.numerics import has_avx2
+from smlmbatch.methods.folders import model_sha256, shipped
 from smlmbatch.stages import FIELD_STAGES
 from tests.conftest import smlmbatch
 
@@ -22,6 +23,7 @@ GOLDEN = Path(__file__).parent / "golden.json"
 def test_digests_are_those_of_the_last_deliberate_change(small_output):
     members = json.loads(smlmbatch("verify", small_output, "--json").stdout)["members"]
     found = {stage.name: {"result_version": stage.result_version} for stage in FIELD_STAGES}
+    found["embed"]["model_sha256"] = model_sha256(shipped("contrastive"))
     for name, digest in members.items():
         field, _, stage = name.partition("/")
         if stage in found:
@@ -30,7 +32,9 @@ def test_digests_are_those_of_the_last_deliberate_change(small_output):
         GOLDEN.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     known = json.loads(GOLDEN.read_text())
     for stage, digests in found.items():
-        if digests["result_version"] == known[stage]["result_version"]:
+        if digests.get("model_sha256") != known[stage].get("model_sha256"):
+            assert digests == known[stage], "the shipped model is another; write the new digests"
+        elif digests["result_version"] == known[stage]["result_version"]:
             assert digests == known[stage], f"{stage} gives other results at the same result_version"
         else:
             assert digests == known[stage], f"{stage}: result_version was raised; write the new digests"

@@ -17,7 +17,7 @@ from smlmbatch.store.attempts import Errand
 from smlmbatch.store.units import Failure
 from tests.conftest import smlmbatch
 
-_UNMADE = ((), ("measure",), ("tile", "quality", "measure"), ("tile", "quality", "measure"))
+_UNMADE = ((), ("measure",), ("tile", "quality", "measure", "embed"), ("tile", "quality", "measure", "embed"))
 
 
 @pytest.fixture
@@ -49,7 +49,8 @@ def counts(progress):
 
 def test_counts(plan):
     progress = progress_of(plan, Place())
-    assert counts(progress) == {"ingest": (4, 0, 0, 0), "tile": (2, 0, 0, 2), "quality": (2, 0, 0, 2), "measure": (1, 0, 0, 3)}
+    tile = (2, 0, 0, 2)
+    assert counts(progress) == {"ingest": (4, 0, 0, 0), "tile": tile, "quality": tile, "measure": (1, 0, 0, 3), "embed": tile}
     assert not progress.is_finished
     assert progress.eta_s is None  # nobody is at work
 
@@ -82,20 +83,21 @@ def test_failures_count_for_the_stages_behind(plan):
     key = key_of(plan, 3, "tile")
     plan.store.record_failure(Failure(key.field, "tile", key.fingerprint, "resource", "d.csv", "full disk", "w", "m", "a"))
     progress = progress_of(plan, Place())
-    assert counts(progress) == {"ingest": (4, 0, 0, 0), "tile": (2, 0, 1, 1), "quality": (2, 0, 1, 1), "measure": (1, 0, 1, 2)}
+    tile = (2, 0, 1, 1)
+    assert counts(progress) == {"ingest": (4, 0, 0, 0), "tile": tile, "quality": tile, "measure": (1, 0, 1, 2), "embed": tile}
     assert [failure.path for failure in progress.failures] == ["d.csv"]
 
 
 def test_work_left_comes_from_the_records(plan):
     """Mean seconds of a stage's units times what is to do; a unit at work counts half."""
     (log,) = (plan.output / "logs").glob("units-*.jsonl")
-    seconds = {"ingest": 1.0, "tile": 10.0, "quality": 30.0, "measure": 100.0}
+    seconds = {"ingest": 1.0, "tile": 10.0, "quality": 30.0, "measure": 100.0, "embed": 7.0}
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     log.write_text("".join(json.dumps(line | {"wall_s": seconds[line["stage"]]}) + "\n" for line in lines))
-    assert progress_of(plan, Place()).left_s == pytest.approx(2 * 10 + 2 * 30 + 3 * 100)
+    assert progress_of(plan, Place()).left_s == pytest.approx(2 * 10 + 2 * 30 + 3 * 100 + 2 * 7)
     with plan.store.attempt(Errand(key=key_of(plan, 2, "tile"))), plan.store.attempt(Errand(key=key_of(plan, 1, "measure"))):
         progress = progress_of(plan, Place())
-        assert progress.left_s == pytest.approx(1.5 * 10 + 2 * 30 + 2.5 * 100)
+        assert progress.left_s == pytest.approx(1.5 * 10 + 2 * 30 + 2.5 * 100 + 2 * 7)
         assert progress.eta_s == pytest.approx(progress.left_s / 2)
     log.unlink()
     assert progress_of(plan, Place()).left_s is None
@@ -105,7 +107,8 @@ def test_work_left_comes_from_the_records(plan):
 def test_several_campaigns_add_up(plan, small_output):
     one, other = progress_of(plan, Place()), progress_of(load_plan(small_output), Place())
     total = add_up([one, other])
-    assert counts(total) == {"ingest": (8, 0, 0, 0), "tile": (6, 0, 0, 2), "quality": (6, 0, 0, 2), "measure": (5, 0, 0, 3)}
+    tile = (6, 0, 0, 2)
+    assert counts(total) == {"ingest": (8, 0, 0, 0), "tile": tile, "quality": tile, "measure": (5, 0, 0, 3), "embed": tile}
     assert total.left_s == pytest.approx(one.left_s)
     unknown = replace(one, stages=tuple(replace(count, left_s=None) for count in one.stages))
     assert add_up([unknown, other]).left_s is None

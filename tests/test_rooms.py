@@ -118,6 +118,7 @@ HEAVY = {"numpy", "pyarrow", "zarr", "torch", "torch_geometric", "umap", "numba"
         ("smlmbatch.tile.stage", {"numpy", "scipy", "zarr"}),
         ("smlmbatch.quality.stage", {"numpy", "scipy", "zarr", "numba"}),
         ("smlmbatch.measure.stage", {"numpy", "scipy", "zarr", "numba"}),
+        ("smlmbatch.embed.stage", {"numpy", "zarr"}),
     ],
 )
 def test_what_a_start_imports(module, allowed):

@@ -13,8 +13,8 @@ from smlmbatch.stages import FIELD_STAGES
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted([*(ROOT / "jobs").glob("*.sbatch"), *(ROOT / "jobs").glob("*.sh")])
-DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "cluster.md"]
-CALL = re.compile(r"^\s*(?:task|smlmbatch|\"\$smlmbatch\"|apptainer run \S+\.sif) (.+?)(?: \|\| .*)?$")
+DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "cluster.md", ROOT / "docs" / "training.md"]
+CALL = re.compile(r"^\s*(?:task|ranks|smlmbatch|\"\$smlmbatch\"|apptainer run \S+\.sif) (.+?)(?: \|\| .*)?$")
 
 
 def calls(path):
@@ -37,7 +37,7 @@ def in_an_array(monkeypatch):
 
 def understood(text):
     """Parse with the real command line, variables standing for words; nothing is run."""
-    text = text.replace('"${on_node[@]}"', "--workers 2 --scratch /tmp").replace('"$@"', "a b")
+    text = text.replace('"${on_node[@]}"', "--workers 2 --scratch /tmp").replace('"$@"', "a b").replace('"${@:2}"', "contrastive")
     words = shlex.split(re.sub(r"\$\{?\w+\}?", "word", text.replace("$SLURM_ARRAY_TASK_ID", "1")), comments=True)
     words = words[: next((i for i, word in enumerate(words) if word in (">", ">>", "|", "&&", ";")), len(words))]
     with cli.make_context("smlmbatch", words, resilient_parsing=False) as context:

@@ -25,6 +25,7 @@ from smlmbatch.analyse.neighbours import Vectors
 
 _DRAWS: Final = 1999  # the smallest p is 1 / 2,000
 _DRAWN_AT_ONCE: Final = 100
+_PIECE: Final = 1 << 16  # rows whose float64 copy is held at once
 
 Names = NDArray[np.object_]
 
@@ -84,7 +85,7 @@ def farthest_replicate(vectors: Vectors, *, condition: Names, replicate: Names) 
     freedom = len(groups) - len(conditions)
     if freedom < 3 or n_of.max() < 3:
         return None
-    weight = _weights(vectors, means, sizes, groups, code, condition, replicate)
+    weight = _weights(vectors, means, sizes, code)
     total = np.bincount(code, weight)
     centre = _sums(code, weight[:, None] * means, len(conditions)) / total[:, None]
     leverage = weight / total[code]
@@ -110,39 +111,37 @@ def farthest_replicate(vectors: Vectors, *, condition: Names, replicate: Names) 
 
 
 def group_means(vectors: Vectors, groups: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], NDArray[np.float64], NDArray[np.intp]]:
-    """(groups, their means, their numbers of rows), groups sorted."""
+    """(groups, their means, their numbers of rows), groups sorted. Sums in float64, a piece at a time: a million rows cost no copy."""
     known = sorted(set(groups))
     number = {group: i for i, group in enumerate(known)}
-    code = np.array([number[group] for group in groups], dtype=np.intp)
+    code = np.fromiter((number[group] for group in groups), dtype=np.intp, count=len(groups))
     sizes = np.bincount(code, minlength=len(known))
-    return known, _sums(code, vectors.astype(np.float64), len(known)) / np.maximum(1, sizes)[:, None], sizes
+    sums = np.zeros((len(known), vectors.shape[1]))
+    for start in range(0, len(vectors), _PIECE):
+        sums += _sums(code[start : start + _PIECE], vectors[start : start + _PIECE].astype(np.float64), len(known))
+    return known, sums / np.maximum(1, sizes)[:, None], sizes
 
 
 def _sums(code: NDArray[np.intp], rows: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Sums of the rows of each code."""
     sums = np.zeros((n, rows.shape[1]))
-    np.add.at(sums, code, rows)
+    if len(rows):
+        order = np.argsort(code, kind="stable")
+        there, first = np.unique(code[order], return_index=True)
+        sums[there] = np.add.reduceat(rows[order], first, axis=0)
     return sums
 
 
-def _weights(
-    vectors: Vectors,
-    means: NDArray[np.float64],
-    sizes: NDArray[np.intp],
-    groups: Sequence[tuple[str, ...]],
-    code: NDArray[np.intp],
-    condition: Names,
-    replicate: Names,
-) -> NDArray[np.float64]:
+def _weights(vectors: Vectors, means: NDArray[np.float64], sizes: NDArray[np.intp], code: NDArray[np.intp]) -> NDArray[np.float64]:
     """1 over the variance of each replicate's mean: between replicates, and of ROIs over their number (by moments).
 
     A replicate of three ROIs is no outlier for lying off.
     """
-    number = {group: i for i, group in enumerate(groups)}
-    row = np.array([number[group] for group in zip(condition.tolist(), replicate.tolist(), strict=True)], dtype=np.intp)
-    within = float(((vectors - means[row]) ** 2).sum()) / max(1, len(vectors) - len(groups))
+    squares = sum(float(np.square(vectors[i : i + _PIECE], dtype=np.float64).sum()) for i in range(0, len(vectors), _PIECE))
+    within = max(0.0, squares - float((sizes * np.einsum("rf,rf->r", means, means)).sum())) / max(1, len(vectors) - len(means))
     n_of = np.bincount(code)
     centre = _sums(code, means, len(n_of)) / n_of[:, None]
-    spread = float(((means - centre[code]) ** 2).sum()) / max(1, len(groups) - len(n_of))
+    spread = float(((means - centre[code]) ** 2).sum()) / max(1, len(means) - len(n_of))
     between = max(0.0, spread - within * float((1.0 / sizes).mean()))
     variance = between + within / sizes
     return np.asarray(1.0 / np.where(variance > 0, variance, 1.0), dtype=np.float64)

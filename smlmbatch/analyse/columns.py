@@ -165,7 +165,7 @@ SCORE_COLUMNS: Final[Mapping[str, Column]] = {
         "string",
         "",
         "`embedding`; to hold it against: `log N` (the number of locs alone), `descriptors` (z-scored), `random encoder` (the untrained "
-        "network).",
+        "network). `cell means` (of a cell's ROIs; `n_rois` counts cells), `cell means of all channels` (side by side).",
     ),
     "n_locs": Column("int64", "loc", "Locs each ROI was thinned to; 0 = all it has."),
     "measure": Column(

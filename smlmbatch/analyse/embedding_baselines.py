@@ -20,11 +20,17 @@ def log_n(n_locs: NDArray[np.integer]) -> NDArray[np.float64]:
 
 
 def descriptor_vectors(rows: "pa.Table") -> tuple[NDArray[np.float64], str]:
-    """(z-scored descriptors (n, d), what to know of them); an undefined value counts as the median, a column that never varies falls away.
+    """Descriptors, z-scored, and what to know of them.
+
+    An undefined value counts as the median; a column that never varies falls away (of all, one of zeros is left).
 
     Parameters
     ----------
     rows : with the columns of `DESCRIBED`, null where undefined
+
+    Returns
+    -------
+    (n, d) f8, and a note ("" = nothing to know)
     """
     columns, n_undefined = [], 0
     for name in DESCRIBED:
@@ -35,6 +41,6 @@ def descriptor_vectors(rows: "pa.Table") -> tuple[NDArray[np.float64], str]:
             values = np.where(undefined, np.median(values[~undefined]), values)
             columns.append(values)
     varying = [values for values in columns if values.std() > 1e-12 * np.abs(values).max(initial=0.0)]
-    vectors = np.column_stack([(values - values.mean()) / values.std() for values in varying] or [np.zeros((len(rows), 0))])
+    vectors = np.column_stack([(values - values.mean()) / values.std() for values in varying] or [np.zeros(len(rows))])
     note = f"{n_undefined} of {len(DESCRIBED) * len(rows)} values undefined, the descriptor's median instead" if n_undefined else ""
     return vectors, note

@@ -10,6 +10,7 @@ logistic regression (features z-scored on what is learned from, L2, C = 1).
 The same for cells: mean embeddings of a cell's ROIs, and these of all channels side by side (the seed paper's outlook).
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from smlmbatch.analyse.apart import group_means
 from smlmbatch.analyse.compare import natural_key
 from smlmbatch.analyse.embedding_draw import ACCURACY, draw_evenly, generator
 from smlmbatch.analyse.neighbours import Vectors, nearest
@@ -69,7 +71,7 @@ def roi_scores(
     """
     _, code = np.unique([f"{a}\0{b}" for a, b in zip(condition.tolist(), replicate.tolist(), strict=True)], return_inverse=True)
     chosen = draw_evenly(code, _MOST_ROIS, generator(seed, ACCURACY, channel))
-    vectors, condition, replicate = np.asarray(vectors, dtype=np.float64)[chosen], condition[chosen], replicate[chosen]
+    vectors, condition, replicate = np.asarray(vectors[chosen], dtype=np.float64), condition[chosen], replicate[chosen]
     groups = len(set(condition.tolist()))
     scores = []
     for measure, tell in _WAYS.items():
@@ -136,7 +138,7 @@ def all_channel_scores(
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    groups: tuple[tuple[str, str, str], ...]  # cell, condition, replicate
+    groups: tuple[tuple[str, ...], ...]  # cell, condition, replicate
     means: NDArray[np.float64]
 
     @property
@@ -150,13 +152,8 @@ class _Cells:
 
 def _cells(vectors: Vectors, cell: Names, condition: Names, replicate: Names) -> _Cells:
     """Means over each cell, condition (a cell's regions may be conditions) and replicate."""
-    rows = list(zip(cell.tolist(), condition.tolist(), replicate.tolist(), strict=True))
-    groups = sorted(set(rows))
-    number = {group: i for i, group in enumerate(groups)}
-    code = np.array([number[row] for row in rows], dtype=np.intp)
-    sums = np.zeros((len(groups), vectors.shape[1]))
-    np.add.at(sums, code, vectors.astype(np.float64))
-    return _Cells(tuple(groups), sums / np.bincount(code, minlength=len(groups))[:, None] if groups else sums)
+    groups, means, _ = group_means(vectors, list(zip(cell.tolist(), condition.tolist(), replicate.tolist(), strict=True)))
+    return _Cells(tuple(groups), means)
 
 
 # ---- accuracy
@@ -237,7 +234,9 @@ def _by_logistic(known: Vectors, classes: NDArray[np.intp], asked: Vectors) -> N
 
     mean, sd = known.mean(axis=0), known.std(axis=0)
     scale = np.where(sd > 1e-9 * np.abs(known).max(initial=0.0), sd, np.inf)  # a feature that never varies tells nothing
-    model = LogisticRegression(C=1.0, class_weight="balanced", solver="lbfgs", max_iter=2000).fit((known - mean) / scale, classes)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # conditions of one or two ROIs
+        model = LogisticRegression(C=1.0, class_weight="balanced", solver="lbfgs", max_iter=2000).fit((known - mean) / scale, classes)
     told: Any = model.predict((asked - mean) / scale)
     return np.asarray(told, dtype=np.intp)
 

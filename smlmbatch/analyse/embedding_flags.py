@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from smlmbatch.analyse.agreement import contingency, entropies
 from smlmbatch.analyse.apart import Difference, farthest_replicate, group_means, groups_differ
 from smlmbatch.analyse.compare import natural_key
+from smlmbatch.analyse.embedding_classify import LOGISTIC
 from smlmbatch.analyse.embedding_clusters import k_means, not_clustered
 from smlmbatch.analyse.embedding_draw import SAMPLE, draw_evenly, generator
 from smlmbatch.analyse.grouping import ColumnName, channels_joined, column_values, labels_of, resolved_columns, sheet_columns
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 ALPHA: Final = 0.05
 FEW_ROIS: Final = 20  # of a condition: below, clusters and centroids are of single ROIs
 _LABEL_VALUES: Final = (2, 20)  # a column with more is a name or a number, not a group
-_TOLD_APART: Final = 0.1  # adjusted Rand index below which conditions are not told apart at all
-_AS_WELL: Final = 0.9  # of the embedding's index: log N alone is called as good
+_PAIR: Final = ("embedding", "log N")
+_MEASURES: Final[Mapping[str, str]] = {"ARI k-means": "adjusted Rand index", LOGISTIC: "accuracy with replicates left out"}
+_TOLD_APART: Final = 0.1  # of the way from chance to perfect, below which conditions are not told apart
+_AS_WELL: Final = 0.9  # of what the embedding reaches: log N alone is called as good
 _CLUSTERED_ROIS: Final = 2000  # of the condition of the farthest replicate
 _BEYOND_AMBER: Final = 0.1  # share of ROIs beyond the densities the model learned from
 _NAMES: Final[Mapping[str, str]] = {"batch": "batch", "format": "localisation program (format)", "channel": "channel"}
@@ -70,7 +73,7 @@ def embedding_flags(rois: Embedded, *, channel: int | None, scores: Sequence[Emb
 
     Parameters
     ----------
-    scores : of the same channel; those of label "condition" and measure "ARI k-means" are looked at
+    scores : of the same channel; those of label "condition" and measures "ARI k-means" and "accuracy logistic" are looked at
     seed : of the permutations
     """
     found: list[tuple[str, Light, str]] = [*_of_density(scores), *_of_replicates(rois, seed=seed), *_of_columns(rois, seed=seed)]
@@ -105,26 +108,62 @@ Found = Iterator[tuple[str, Light, str]]
 
 
 def _of_density(scores: Sequence[EmbeddingScore]) -> Found:
-    """Whether the number of locs alone tells the conditions apart as well."""
-    own = {(s.representation, s.n_locs): s for s in scores if (s.label, s.measure) == ("condition", "ARI k-means") and np.isfinite(s.value)}
-    embedding, log_n = (own.get((name, 0)) for name in ("embedding", "log N"))
-    if embedding is None or log_n is None:
+    """Whether the number of locs alone tells the conditions apart as well, by clusters or, where these don't follow them, by accuracy."""
+    views = [view for measure in _MEASURES if (view := _view(scores, measure)) is not None]
+    view = next((view for view in views if view.tells), views[0] if views else None)
+    if view is None:
         return
-    equal = [s for (name, n), s in sorted(own.items()) if name == "embedding" and n]
-    at_equal = "; ".join(f"{s.value:.2f} with {s.n_locs} locs each, {s.n_rois} ROIs" for s in equal) or "not possible here"
-    told = f"adjusted Rand index {embedding.value:.2f} of the embedding, {log_n.value:.2f} of the number of locs alone"
-    if embedding.value < _TOLD_APART:
-        yield "density", "grey", f"Clusters don't follow the conditions ({told}), so there is nothing that density could explain."
-    elif log_n.value >= _AS_WELL * embedding.value:
-        light: Light = "red" if equal and max(s.value for s in equal) < _TOLD_APART else "amber"
+    told = f"{view.name} {view.embedding.value:.2f} of the embedding, {view.log_n.value:.2f} of the number of locs alone"
+    equal = "; ".join(f"{s.value:.2f} with {s.n_locs} locs each, {s.n_rois} ROIs" for s in view.equal) or "not possible here"
+    if not view.tells:
+        yield (
+            "density",
+            "grey",
+            f"The embedding doesn't tell the conditions apart ({told}), so there is nothing that density could explain.",
+        )
+    elif view.above_chance(view.log_n) >= _AS_WELL * view.above_chance(view.embedding):
+        light: Light = "red" if view.equal and not any(view.tells_apart(s) for s in view.equal) else "amber"
         yield (
             "density",
             light,
             f"The number of locs alone tells the conditions apart as well ({told}): the difference may be one of density, not of "
-            f"architecture. Believe what remains at equal numbers of locs: {at_equal}.",
+            f"architecture. Believe what remains at equal numbers of locs: {equal}.",
         )
     else:
-        yield "density", "green", f"Conditions are told apart better than by density ({told}; at equal numbers of locs: {at_equal})."
+        yield "density", "green", f"Conditions are told apart better than by density ({told}; at equal numbers of locs: {equal})."
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One measure of how well conditions are told apart: of the embedding, of log N, of the embedding at equal numbers of locs."""
+
+    name: str
+    embedding: EmbeddingScore
+    log_n: EmbeddingScore
+    equal: Sequence[EmbeddingScore]
+
+    @property
+    def tells(self) -> bool:
+        return self.tells_apart(self.embedding)
+
+    @staticmethod
+    def tells_apart(score: EmbeddingScore) -> bool:
+        """By more than next to nothing, and beyond what chance does as far as there is an interval."""
+        return _View.above_chance(score) >= _TOLD_APART and not score.low <= score.chance
+
+    @staticmethod
+    def above_chance(score: EmbeddingScore) -> float:
+        """0 = chance, 1 = perfect."""
+        return (score.value - score.chance) / (1.0 - score.chance)
+
+
+def _view(scores: Sequence[EmbeddingScore], measure: str) -> _View | None:
+    own = {(s.representation, s.n_locs): s for s in scores if (s.label, s.measure) == ("condition", measure) and np.isfinite(s.value)}
+    # embedded at equal numbers from the start, both scores have that number
+    embedding, log_n = (min((s for (kind, _), s in own.items() if kind == name), key=lambda s: s.n_locs, default=None) for name in _PAIR)
+    if embedding is None or log_n is None or embedding.n_locs != log_n.n_locs:
+        return None
+    return _View(_MEASURES[measure], embedding, log_n, [s for (name, n), s in sorted(own.items()) if name == _PAIR[0] and n])
 
 
 # ---- replicates and columns
@@ -267,5 +306,5 @@ def _of_range(rois: Embedded) -> Found:
             "range",
             light,
             f"{rois.n_beyond} of {n} ROIs are denser or emptier than what the model learned from; their embedding is an extrapolation. "
-            "Merge blinks if they are not merged, or embed fewer locs of each (embed.n_locs).",
+            "If denser: merge blinks, or embed fewer locs of each (embed.n_locs). If emptier: embed none so empty (embed.min_locs).",
         )

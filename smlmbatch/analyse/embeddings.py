@@ -178,6 +178,8 @@ def _campaign_flags(rois: EmbeddedRois, campaign: Campaign) -> list[EmbeddingFla
     texts = []
     if rois.settings.why_none:
         texts.append(f"Nothing was embedded. {rois.settings.why_none}")
+    elif not rois.families:
+        texts.append("No ROI was embedded: no field has one that was kept.")
     missing = sum("embed" not in result.units for result in campaign.fields if "measure" in result.units)
     if missing and not rois.settings.why_none:
         texts.append(f"{missing} of {len(campaign.fields)} fields are measured but not embedded. Run again to embed them.")

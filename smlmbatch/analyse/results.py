@@ -103,7 +103,8 @@ class EmbeddingScore:
     ----------
     channel : None where channels are part of the condition
     label : what the groups are: "condition"; "condition without <reference>"; for quality control "replicate of <condition>", "batch" ...
-    representation : "embedding"; "log N" (the number of locs alone); "descriptors" (z-scored); "random encoder" (the network untrained)
+    representation : "embedding"; "log N" (the number of locs alone); "descriptors" (z-scored); "random encoder" (the network untrained);
+        "cell means" (embeddings averaged over a cell's ROIs), "cell means of all channels" (these of all channels side by side)
     n_locs : locs each ROI was thinned to; 0 = all its locs
     measure : "ARI k-means", "ARI Ward"; "accuracy nearest" and "accuracy logistic" of ROIs of replicates that were left out whole
     value, low, high : mean over repeats, with its 95 % interval (bootstrap over ROIs; for accuracies over replicates); NaN if not possible

@@ -100,7 +100,7 @@ def write_submission(output: Path, submission: Submission) -> Path:
         OUTPUT can't be written
     """
     assert submission.arrays, "nothing to submit"
-    folder = _claim(output / JOBS)
+    folder = claim_folder(output / JOBS)
     templates = resources.files(smlmbatch) / "jobs"
     for name in _TEMPLATES:
         write_whole(folder / name, (templates / name).read_bytes())
@@ -114,7 +114,7 @@ def write_submission(output: Path, submission: Submission) -> Path:
     return folder
 
 
-def _claim(jobs: Path) -> Path:
+def claim_folder(jobs: Path) -> Path:
     """The next free number; who makes the folder has it, so two at once get two."""
     jobs.mkdir(parents=True, exist_ok=True)
     while True:

@@ -50,6 +50,7 @@ def save_model(folder: Path, method: Method, config: Any, network: "nn.Module") 
     write_whole(folder / CONFIG, settings_text(method.name, config).encode())
     with appears_whole(folder / WEIGHTS) as partial:
         save_file(tensors, partial, metadata={"method": method.name})
+        partial.chmod(folder.stat().st_mode & 0o666)  # safetensors makes it readable to its owner alone
     return model_sha256(folder)
 
 

@@ -135,7 +135,8 @@ def bend(part: Embedded, *, gallery: Gallery) -> Markup | None:
         draw_bend([s.value for s in found], used=used.k if used else 0, bend=place),
         numbers=csv_text(["clusters", "inertia", "note"], [[s.k, s.value, s.note] for s in found]),
         alt="Spread left within clusters against their number.",
-        caption=f"{told} (furthest from the straight line); so many kinds of region are plain in the data, whatever the conditions.",
+        caption=f"{told} (furthest from the straight line); so many describe the ROIs nearly as well as more "
+        "would. The curve knows nothing of the conditions.",
     )
 
 
@@ -151,7 +152,8 @@ def agreement(part: Embedded, *, gallery: Gallery) -> Markup | None:
         axis="Adjusted Rand index of clusters and conditions",
         name=f"embedding_agreement{part.suffix}",
         caption="How well clusters agree with the conditions they know nothing of: 0 as by chance (dashed), 1 the same. Lines: 95\u202f% "
-        "intervals over ROIs. What the embedding knows beyond density shows where every ROI has equally many locs.",
+        "intervals over ROIs. What the embedding knows beyond density shows where every ROI has equally many locs; plain "
+        "descriptors are not made there, and their number alone says nothing.",
         gallery=gallery,
     )
     others = [s for s in part.scores if s.label != CONDITION and s.measure in (K_MEANS, WARD) and math.isfinite(s.value)]

@@ -203,7 +203,7 @@ def _read(output: Path, name: str) -> "pa.Table | None":
 def _names(rows: "pa.Table | None") -> list[str]:
     from smlmbatch.analyse.compare import natural_key
 
-    return [] if rows is None else sorted(rows["condition"].unique().to_pylist(), key=natural_key)
+    return [] if rows is None else sorted(rows["condition"].drop_null().unique().to_pylist(), key=natural_key)
 
 
 def _channels(rows: "pa.Table", tables: "Mapping[str, pa.Table | None]", *, joined: bool) -> list[Embedded]:

@@ -85,9 +85,9 @@ def _of_clusters(part: Embedded, vectors: NDArray[np.float32]) -> Iterator[Group
 
 
 def _nearest(rows: NDArray[np.intp], vectors: NDArray[np.float32], centre: NDArray[np.float64], key: NDArray[np.int64]) -> list[int]:
-    """Rows next to a place, one of each field first."""
+    """Rows next to a place; among the nearest quarter, one of each field first: beyond, another field's would be no typical one."""
     far = ((vectors[rows] - centre) ** 2).sum(axis=1)
-    ordered = rows[np.lexsort((rows, far))]
+    ordered = rows[np.lexsort((rows, far))][: max(_EACH, -(-len(rows) // 4))]
     first = np.sort(np.unique(key[ordered], return_index=True)[1])[:_EACH]  # where each field comes up for the first time
     others = np.setdiff1d(np.arange(min(len(ordered), 2 * _EACH)), first)[: _EACH - len(first)]
     chosen: list[int] = ordered[np.sort(np.concatenate([first, others]))].tolist()
@@ -106,5 +106,11 @@ def _shot(shot: Mapping[str, Any], picture: str) -> Markup:
     name = f"ROI {shot['roi']}"
     image = element("img", src=picture, alt=f"{name} of {shot['field']}", width=_SHOWN_PX, height=_SHOWN_PX)
     link = element("a", breakable(shot["field"]), href=f"fields/{shot['key']}.html")
-    lines = [f", {name}", element("br"), breakable(shot["condition"] or "no condition"), element("br"), f"{count(shot['n_locs'])} locs"]
+    lines = [
+        f", ROI\u00a0{shot['roi']}",
+        element("br"),
+        breakable(shot["condition"] or "no condition"),
+        element("br"),
+        f"{count(shot['n_locs'])} locs",
+    ]
     return element("figure", image, element("figcaption", link, *lines))

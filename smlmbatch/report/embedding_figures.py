@@ -133,19 +133,20 @@ def draw_bend(inertia: Sequence[float], *, used: int, bend: int | None) -> Drawi
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(3.6, 2.5))
         axes = figure.add_axes((0.15, 0.17, 0.81, 0.78))
-        k = np.arange(1, len(inertia) + 1)
-        axes.plot(k, inertia, color=SOFT, lw=1.3, marker="o", ms=3.5, zorder=3)
-        axes.plot([k[0], k[-1]], [inertia[0], inertia[-1]], color=SOFT, lw=0.7, linestyle=":", zorder=2)
-        for place, marker, label in ((bend, "D", "bend"), (used, "s", "used")):
-            if place is not None and 1 <= place <= len(inertia):
-                axes.plot([place], [inertia[place - 1]], linestyle="", marker=marker, ms=9, mfc="none", mec=INK, mew=1.3, label=f" {label}")
+        every = np.arange(1, len(inertia) + 1)
+        axes.plot(every, inertia, color=SOFT, lw=1.3, marker="o", ms=3.5, zorder=3)
+        axes.plot([1, len(inertia)], [inertia[0], inertia[-1]], color=SOFT, lw=0.7, linestyle=":", zorder=2)
+        marked = [(k, "D", "bend") for k in (bend,) if k] + [(k, "s", "used") for k in (used,) if 1 <= k <= len(inertia)]
+        for place, marker, label in marked:
+            axes.plot([place], [inertia[place - 1]], linestyle="", marker=marker, ms=9, mfc="none", mec=INK, mew=1.3, label=f" {label}")
         axes.set_xlim(0.6, len(inertia) + 0.4)
         axes.set_ylim(0, 1.06)
-        axes.set_xticks(k)
+        axes.set_xticks(every)
         axes.set_xlabel("Clusters", labelpad=3)
         axes.set_ylabel("Spread left, of that of one cluster")
         number_axis(axes, "y")
-        axes.legend(loc="upper right", frameon=False, borderaxespad=0.2, labelspacing=0.7)
+        if marked:
+            axes.legend(loc="upper right", frameon=False, borderaxespad=0.2, labelspacing=0.7)
         return drawn(figure)
 
 
@@ -275,9 +276,6 @@ def _draw_panel(axes: Axes, panel: ScorePanel, rows: Sequence[str], low: float) 
         face = INK if score.filled else "white"
         value = float(np.clip(score.value, low, 1.0))
         axes.plot([value], [y], marker="o", ms=5, mec=INK, mfc=face, mew=1.2, linestyle="", zorder=4, clip_on=False)
-    bare = [row for row in rows if not any(score.row == row and np.isfinite(score.value) for score in panel.scores)]
-    for row in bare:
-        axes.text(low + 0.03 * (1 - low), rows.index(row), "not made", va="center", color=SOFT, style="italic")
     if np.isfinite(panel.chance):
         axes.axvline(panel.chance, color=SOFT, lw=1.0, linestyle="--", zorder=1)
     axes.set_xlim(low, 1.0)

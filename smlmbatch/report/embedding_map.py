@@ -113,7 +113,6 @@ def show_map(rows: MapRows, sheet: Sheet, *, looks: Mapping[str, Look], label: s
     svg = element(
         "svg",
         element("g", *dots, class_="dots"),
-        element("circle", r=f"{radius + 4:g}", class_="ring", cx="-99", cy="-99"),
         viewbox=f"0 0 {WIDTH:g} {HEIGHT:g}",
         role="img",
         aria_label=label,
@@ -123,7 +122,8 @@ def show_map(rows: MapRows, sheet: Sheet, *, looks: Mapping[str, Look], label: s
     key = element("div", *(_key_entry(name, conditions.count(name), looks) for name in names), class_="key mapkey")
     card = element("div", class_="card", aria_live="polite")
     hidden = element("pre", json.dumps(numbers, separators=(",", ":"), ensure_ascii=False), hidden="", class_="numbers")
-    return element("div", element("div", key, svg), card, hidden, class_="mapped", id=f"map{suffix}")
+    plate = element("div", svg, element("div", class_="ring"), class_="plate")
+    return element("div", element("div", key, plate), card, hidden, class_="mapped", id=f"map{suffix}")
 
 
 def _key_entry(name: str, n: int, looks: Mapping[str, Look]) -> Markup:

@@ -16,7 +16,9 @@ STYLE: Final = """
 .map { display: block; width: 100%; height: auto; border: 1px solid var(--line); border-radius: 4px; touch-action: manipulation; }
 .map:focus-visible { outline: 2px solid var(--mark); outline-offset: 2px; } .map.live { cursor: crosshair; }
 .map .dots path { fill-opacity: .8; stroke: #fff; stroke-width: .4; } .map .dots path.off { fill-opacity: .05; stroke: none; }
-.map .ring { fill: none; stroke: var(--ink); stroke-width: 1.8; }
+.plate { position: relative; overflow: hidden; }
+.ring { position: absolute; width: 18px; height: 18px; margin: -9px; border: 2px solid var(--ink); border-radius: 50%; display: none;
+  pointer-events: none; will-change: transform; }
 .card { font-size: 13px; min-height: 330px; overflow-wrap: anywhere; }
 .card canvas { display: block; width: 250px; height: 250px; background: #000; border-radius: 4px; image-rendering: pixelated; }
 .card .blank { width: 250px; height: 250px; border: 1px dashed var(--line); border-radius: 4px; display: flex; align-items: center;
@@ -40,7 +42,7 @@ STYLE: Final = """
 .judged { display: grid; grid-template-columns: 128px 150px minmax(0, 1fr); gap: 2px 14px; padding: 6px 0; font-size: 13.5px;
   border-bottom: 1px solid var(--line); break-inside: avoid; } .judged p { margin: 0; max-width: none; }
 @media screen and (max-width: 860px) { .mapped, .near, .judged { grid-template-columns: minmax(0, 1fr); } .card { min-height: 0; } }
-@media print { .card, .paints, .pages, .legend button[aria-pressed="false"] { display: none; } .mapped { grid-template-columns: 1fr; }
+@media print { .card, .paints, .pages, .ring { display: none; } .mapped { grid-template-columns: minmax(0, 1fr); }
   .map { max-height: 190mm; } .legend { max-height: none; } section { break-inside: auto; } }
 """
 
@@ -57,8 +59,8 @@ SCRIPT: Final = """
   };
   for (const box of document.querySelectorAll(".mapped")) {
     const data = JSON.parse(box.querySelector(".numbers").textContent);
-    const svg = box.querySelector("svg.map"), ring = svg.querySelector(".ring"), card = box.querySelector(".card");
-    const dots = [...svg.querySelectorAll(".dots path")], n = dots.length;
+    const svg = box.querySelector("svg.map"), ring = box.querySelector(".ring"), card = box.querySelector(".card");
+    const dots = [...svg.querySelectorAll(".dots path")], n = dots.length, view = svg.viewBox.baseVal;
     let paint = data.paints.condition, current = -1, pinned = false;
 
     // the card
@@ -74,8 +76,9 @@ SCRIPT: Final = """
     function show(i) {
       if (i === current) return;
       current = i;
-      ring.setAttribute("cx", data.x[i]);
-      ring.setAttribute("cy", data.y[i]);
+      ring.style.left = 100 * data.x[i] / view.width + "%"; // a layer of its own: thousands of dots are not painted anew
+      ring.style.top = 100 * data.y[i] / view.height + "%";
+      ring.style.display = "block";
       card.replaceChildren();
       if (data.picture[i] < 0 || !sheet) {
         make("div", "This ROI has no picture on this page; its field's page shows where it lies.", card).className = "blank";
@@ -90,7 +93,7 @@ SCRIPT: Final = """
       const [key, name] = data.fields[data.field[i]];
       const said = (what) => data.paints[what] && data.paints[what].names[data.paints[what].groups[i]];
       line("Condition", said("condition"));
-      if (said("replicate")) line("Condition and replicate", said("replicate"));
+      if (said("replicate")) line("Replicate", said("replicate").slice(said("condition").length + 2)); // after "condition, "
       line("Field", name + ", ROI " + data.roi[i]);
       line("Locs", data.locs[i].toLocaleString("en"));
       if (said("cluster")) line("K-means", said("cluster"));
@@ -100,8 +103,7 @@ SCRIPT: Final = """
     function away() {
       current = -1;
       pinned = false;
-      ring.setAttribute("cx", -99);
-      ring.setAttribute("cy", -99);
+      ring.style.display = "none";
       hint();
     }
 
@@ -115,8 +117,7 @@ SCRIPT: Final = """
       return best;
     }
     function at(event, reach) {
-      const frame = svg.getBoundingClientRect(), view = svg.viewBox.baseVal;
-      const scale = view.width / frame.width;
+      const frame = svg.getBoundingClientRect(), scale = view.width / frame.width;
       return nearest((event.clientX - frame.left) * scale, (event.clientY - frame.top) * scale, reach * scale);
     }
     svg.addEventListener("pointermove", (event) => {
@@ -181,6 +182,9 @@ SCRIPT: Final = """
       }
       const sizes = paint.names.map(() => 0);
       for (const group of paint.groups) sizes[group]++;
+      if (new Set(paint.colours).size < paint.colours.length) {
+        make("span", "Colours repeat: click a name to see its dots alone.", legend).className = "soft";
+      }
       paint.names.forEach((name, group) => {
         const button = make("button", "", legend);
         button.type = "button";
@@ -191,7 +195,7 @@ SCRIPT: Final = """
         make("span", sizes[group].toLocaleString("en"), button).className = "soft";
         button.addEventListener("click", () => {
           const on = button.getAttribute("aria-pressed") !== "true";
-          for (const other of legend.children) other.setAttribute("aria-pressed", "false");
+          for (const other of legend.querySelectorAll("button")) other.setAttribute("aria-pressed", "false");
           button.setAttribute("aria-pressed", String(on));
           single(on ? group : -1);
         });

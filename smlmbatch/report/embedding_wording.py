@@ -57,17 +57,17 @@ def say(part: Embedded) -> Said:
 def _answer(part: Embedded) -> str:
     held_out, clusters = part.score(EMBEDDING, NEAREST), part.score(EMBEDDING, K_MEANS)
     if held_out is None or not math.isfinite(held_out.value):
-        return (
-            "These ROIs differ; too few replicates to say more." if told_apart(clusters) else "Not shown, and too few replicates to tell."
-        )
+        few = "These ROIs differ; too few replicates to say more."
+        return few if told_apart(clusters) else "Not shown, and too few replicates to tell."
     if not told_apart(held_out):
         return "Not shown."
-    alone, equal = part.score(LOG_N, NEAREST) or part.score(LOG_N, K_MEANS), _equal_density(part)
+    plain = " Plain descriptors tell as much." if _tells_as_much(part, DESCRIPTORS) else ""
+    equal = _equal_density(part)
     if told_apart(equal):
-        return "Yes, at equal density too."
-    if alone is not None and not _clearly_above(part.score(EMBEDDING, alone.measure), alone):
+        return f"Yes, at equal density too.{plain}"
+    if _tells_as_much(part, LOG_N):
         return "Yes, but the number of locs alone tells as much."
-    return "Yes, but hardly at equal density." if equal is not None and math.isfinite(equal.value) else "Yes."
+    return f"Yes, but hardly at equal density.{plain}" if equal is not None else f"Yes.{plain}"
 
 
 def _equal_density(part: Embedded) -> EmbeddingScore | None:
@@ -76,12 +76,21 @@ def _equal_density(part: Embedded) -> EmbeddingScore | None:
     return next((score for score in found if score is not None and math.isfinite(score.value)), None)
 
 
+def _tells_as_much(part: Embedded, representation: str) -> bool:
+    """Whether another representation tells about as much as the embedding, or more; of replicates left out if it can be."""
+    for measure in (NEAREST, K_MEANS):
+        other = part.score(representation, measure)
+        if other is not None and math.isfinite(other.value):
+            return not _clearly_above(part.score(EMBEDDING, measure), other)
+    return False
+
+
 def _clearly_above(score: EmbeddingScore | None, other: EmbeddingScore) -> bool:
-    """Whether the intervals lie apart."""
+    """Whether each value lies beyond the other's interval; that intervals lie apart would be too much to ask of three replicates."""
     if score is None or not math.isfinite(score.value) or not math.isfinite(other.value):
         return False
     low, high = (s.value if math.isnan(end) else end for s, end in ((score, score.low), (other, other.high)))
-    return low > high
+    return low > other.value and high < score.value
 
 
 # ---- the evidence
@@ -136,20 +145,32 @@ def _beside(part: Embedded, measure: str, *, as_share: bool = False) -> Iterator
 
 
 def _thinned(part: Embedded) -> Iterator[Markup]:
-    """The same with equally many locs in every ROI."""
-    for n_locs in part.thinned:
-        found = [(m, s) for m in (NEAREST, K_MEANS) if (s := part.score(EMBEDDING, m, n_locs=n_locs)) and math.isfinite(s.value)]
-        if not found:
-            continue
-        told = [
-            f"{share(s.value)}{interval(s, as_share=True)} of ROIs are told right"
-            if m == NEAREST
-            else f"the adjusted Rand index is {index(s.value)}{interval(s)}"
-            for m, s in found
-        ]
-        lost = found[0][1].n_lost
-        left_out = f" ({counted(lost, 'ROI')} with fewer left out)" if lost else ""
-        yield escape(f"With {counted(n_locs, 'loc')} drawn from every ROI{left_out}, so at equal density, {_listed(told)}.")
+    """The same with equally many locs in every ROI: in full where most ROIs are left, in short for others."""
+    told = {n_locs: scores for n_locs in part.thinned if (scores := _scores_at(part, n_locs))}
+    if not told:
+        return
+    (n_locs, first), *others = told.items()
+    lost = first[0].n_lost
+    left_out = f" ({counted(lost, 'ROI')} with fewer left out)" if lost else ""
+    said = [f"{share(s.value)}{interval(s, as_share=True)} of ROIs are told right" if s.measure == NEAREST else _indexed(s) for s in first]
+    more = [f"with {count(n)}: {_listed([_value(s) for s in scores])}" for n, scores in others]
+    yield escape(
+        f"At equal density, with {counted(n_locs, 'loc')} drawn from every ROI{left_out}, {_listed(said)}"
+        f"{' (' + '; '.join(more) + ')' if more else ''}."
+    )
+
+
+def _scores_at(part: Embedded, n_locs: int) -> list[EmbeddingScore]:
+    found = (part.score(EMBEDDING, measure, n_locs=n_locs) for measure in (NEAREST, K_MEANS))
+    return [score for score in found if score is not None and math.isfinite(score.value)]
+
+
+def _indexed(score: EmbeddingScore) -> str:
+    return f"the adjusted Rand index is {index(score.value)}{interval(score)}"
+
+
+def _value(score: EmbeddingScore) -> str:
+    return share(score.value) if score.measure == NEAREST else index(score.value)
 
 
 def _replicates(distances: Sequence[EmbeddingDistance]) -> Iterator[Markup]:
@@ -187,7 +208,9 @@ def _short(part: Embedded) -> str:
     """For the verdict."""
     score, alone = part.score(EMBEDDING, NEAREST), part.score(LOG_N, NEAREST)
     if score is not None and math.isfinite(score.value):
-        beside = f"; the number of locs alone tells {share(alone.value)}" if alone is not None and math.isfinite(alone.value) else ""
+        plain = part.score(DESCRIPTORS, NEAREST)
+        others = [(WORDS[s.representation], s.value) for s in (alone, plain) if s is not None and math.isfinite(s.value)]
+        beside = "; " + _listed([f"by {words} {share(value)}" for words, value in others]) if others else ""
         return f"{share(score.value)} of ROIs in replicates that were left out are told right (chance {share(score.chance)}){beside}."
     score, alone = part.score(EMBEDDING, K_MEANS), part.score(LOG_N, K_MEANS)
     if score is None or not math.isfinite(score.value):

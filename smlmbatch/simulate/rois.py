@@ -13,6 +13,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from smlmbatch.simulate.patterns import Pattern
+
 SIDE_NM: Final = 3000.0
 _FIBRE_SIGMA_NM: Final = 15.0  # across a fibre: label and localisation error of a microtubule
 _SET_PURPOSE: Final = 0x801
@@ -44,28 +46,47 @@ class RoiSpec:
 
 
 def draw_roi(spec: RoiSpec, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Positions of one ROI: (n, 2) f8, nm, x and y from 0 to 3,000. Members that fall outside are lost, as at a real edge."""
+    """Positions of one ROI: (n, 2) f8, nm, x and y from 0 to 3,000."""
+    return draw_pattern(spec, rng).xy_nm
+
+
+def draw_pattern(spec: RoiSpec, rng: np.random.Generator) -> Pattern:
+    """One ROI with its truth. Members that fall outside are lost, as at a real edge."""
     if spec.total:
         return _draw_total(spec, rng)
     size = rng.uniform(spec.size / 2, 2 * spec.size) if spec.count == "random" else spec.size
-    parts = [_clusters(spec, size, rng), _fibres(spec, size, rng)]
-    n_background = spec.background * sum(map(len, parts)) if np.isfinite(spec.background) else 0.0
-    parts.append(rng.uniform(0, SIDE_NM, (int(rng.poisson(n_background) if spec.count == "poisson" else round(n_background)), 2)))
-    points = np.concatenate(parts)
-    inside = np.logical_and.reduce((points >= 0) & (points < SIDE_NM), axis=1)
-    return points[inside]
+    clusters, cluster = _clusters(spec, size, rng)
+    fibres, fibre = _fibres(spec, size, rng)
+    n_structure = len(clusters) + len(fibres)
+    n_background = spec.background * n_structure if np.isfinite(spec.background) else 0.0
+    background = rng.uniform(0, SIDE_NM, (int(rng.poisson(n_background) if spec.count == "poisson" else round(n_background)), 2))
+    xy_nm = np.concatenate([clusters, fibres, background])
+    pattern = Pattern(xy_nm, _at(cluster, len(xy_nm), first=0), _at(fibre, len(xy_nm), first=len(clusters)))
+    return _take(pattern, np.logical_and.reduce((xy_nm >= 0) & (xy_nm < SIDE_NM), axis=1))
 
 
-def _draw_total(spec: RoiSpec, rng: np.random.Generator) -> NDArray[np.float64]:
+def _draw_total(spec: RoiSpec, rng: np.random.Generator) -> Pattern:
     """Exactly `total` locs: structure drawn too rich, thinned at random."""
     if not np.isfinite(spec.background) or not (spec.clusters or spec.fibres):
-        return rng.uniform(0, SIDE_NM, (spec.total, 2))
+        nothing = np.zeros(spec.total, dtype=np.int32)
+        return Pattern(rng.uniform(0, SIDE_NM, (spec.total, 2)), nothing, nothing)
     # four times as rich as needed: even one cluster in a corner keeps a quarter
     size = 4.0 * spec.total / (spec.clusters + spec.fibres * spec.fibre_size)
-    rich = draw_roi(replace(spec, total=0, size=size, count="fixed"), rng)
+    rich = draw_pattern(replace(spec, total=0, size=size, count="fixed"), rng)
     while len(rich) < spec.total:
-        rich = draw_roi(replace(spec, total=0, size=2 * size, count="fixed"), rng)
-    return rich[rng.choice(len(rich), spec.total, replace=False)]
+        rich = draw_pattern(replace(spec, total=0, size=2 * size, count="fixed"), rng)
+    return _take(rich, rng.choice(len(rich), spec.total, replace=False))
+
+
+def _take(pattern: Pattern, index: NDArray[np.generic]) -> Pattern:
+    return Pattern(pattern.xy_nm[index], pattern.cluster[index], pattern.fibre[index])
+
+
+def _at(number: NDArray[np.int32], n: int, *, first: int) -> NDArray[np.int32]:
+    """These numbers from the place `first` on, 0 elsewhere."""
+    whole = np.zeros(n, dtype=np.int32)
+    whole[first : first + len(number)] = number
+    return whole
 
 
 def thin(points_nm: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -73,15 +94,20 @@ def thin(points_nm: NDArray[np.float64], n: int, rng: np.random.Generator) -> ND
     return points_nm if len(points_nm) <= n else points_nm[rng.choice(len(points_nm), n, replace=False)]
 
 
-def _clusters(spec: RoiSpec, size: float, rng: np.random.Generator) -> NDArray[np.float64]:
+def _clusters(spec: RoiSpec, size: float, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Positions, and the number of each one's cluster from 1."""
     sizes = rng.poisson(size, spec.clusters) if spec.count == "poisson" else np.full(spec.clusters, round(size))
     centre_nm = np.repeat(rng.uniform(0, SIDE_NM, (spec.clusters, 2)), sizes, axis=0)
-    return centre_nm + rng.normal(0, spec.sigma_nm, centre_nm.shape)
+    number = np.repeat(np.arange(1, spec.clusters + 1, dtype=np.int32), sizes)
+    return centre_nm + rng.normal(0, spec.sigma_nm, centre_nm.shape), number
 
 
-def _fibres(spec: RoiSpec, size: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    n = round(size * spec.fibre_size)
-    return np.concatenate([np.empty((0, 2)), *(_fibre(n, rng) for _ in range(spec.fibres))])
+def _fibres(spec: RoiSpec, size: float, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Positions, and the number of each one's fibre from 1."""
+    mean = size * spec.fibre_size
+    sizes = rng.poisson(mean, spec.fibres) if spec.count == "poisson" else np.full(spec.fibres, round(mean))
+    xy_nm = np.concatenate([np.empty((0, 2)), *(_fibre(int(n), rng) for n in sizes)])
+    return xy_nm, np.repeat(np.arange(1, spec.fibres + 1, dtype=np.int32), sizes)
 
 
 def _fibre(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -132,7 +158,13 @@ SETS: Final[Mapping[str, Mapping[str, RoiSpec]]] = MappingProxyType(
 def draw_set(name: str, *, rois_per_condition: int, seed: int) -> list[tuple[str, NDArray[np.float64]]]:
     """(condition, positions) of a whole set; ROI i of a condition is the same however many are drawn."""
     return [
-        (condition, draw_roi(spec, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_SET_PURPOSE, c, i)))))
-        for c, (condition, spec) in enumerate(SETS[name].items())
+        (condition, draw_member(name, condition=c, roi=i, seed=seed).xy_nm)
+        for c, condition in enumerate(SETS[name])
         for i in range(rois_per_condition)
     ]
+
+
+def draw_member(name: str, *, condition: int, roi: int, seed: int) -> Pattern:
+    """One ROI of a set with its truth: number `roi` of condition number `condition`."""
+    spec = list(SETS[name].values())[condition]
+    return draw_pattern(spec, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_SET_PURPOSE, condition, roi))))

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from smlmbatch.errors import Interrupted
 from smlmbatch.methods.layers import set_ranks, set_step
@@ -21,7 +22,7 @@ from smlmbatch.methods.method import Alone, Method, Ranks
 from smlmbatch.train.checkpoint import load_checkpoint, recipe_sha256, save_checkpoint
 from smlmbatch.train.material import Material, epoch_batches, make_material, validation_batches
 from smlmbatch.train.metrics import MetricsLog
-from smlmbatch.train.ranks import any_raised, distributed, wait_for_all
+from smlmbatch.train.ranks import any_raised, wait_for_all
 
 Talk = Callable[[str], None]
 
@@ -113,7 +114,7 @@ class Run:
         self.steps_an_epoch = material.n_train * material.shard_samples // config.batch
         self._resume()
         # created after resuming: it copies rank 0's weights to the others
-        self.learner: nn.Module = distributed(self.model) if ranks.world > 1 else self.model
+        self.learner: nn.Module = DistributedDataParallel(self.model) if ranks.world > 1 else self.model
         self.log = MetricsLog(options.folder, last_step=self.progress.step) if ranks.rank == 0 else None
         self.saved_at = time.monotonic()
         self.steps_here = 0

@@ -12,10 +12,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.distributed.nn import functional as differentiable
+from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
-from torch.nn.parallel import DistributedDataParallel
 
 from smlmbatch.errors import ResourceError
 from smlmbatch.hpc.place import Place
@@ -32,12 +30,45 @@ class Group:
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
 
     def gather(self, values: Tensor) -> Tensor:
-        parts: Any = differentiable.all_gather(values)  # type: ignore[no-untyped-call]
-        return torch.cat(list(parts))
+        gathered: Tensor = _Gather.apply(values, self.rank, self.world)  # type: ignore[no-untyped-call]
+        return gathered
 
     def sum(self, values: Tensor) -> Tensor:
-        total: Tensor = differentiable.all_reduce(values)  # type: ignore[no-untyped-call]
+        total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
         return total
+
+
+class _Gather(torch.autograd.Function):
+    """All ranks' rows one below the other; what each rank's result says about this rank's rows comes back (torch's own is deprecated)."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, rank: int, world: int) -> Tensor:
+        parts = [torch.empty_like(values) for _ in range(world)]
+        dist.all_gather(parts, values.contiguous())
+        ctx.mine = slice(rank * len(values), (rank + 1) * len(values))
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _summed(gradients[0])[ctx.mine], None, None
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over ranks, on each of them; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return _summed(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _summed(gradients[0])
+
+
+def _summed(values: Tensor) -> Tensor:
+    total = values.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
 
 
 @contextmanager
@@ -60,8 +91,9 @@ def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
         store, rank, world = next(iter(rendezvous(url, place.rank, place.world, timeout=datetime.timedelta(seconds=MEETING_S))))
         dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=datetime.timedelta(seconds=ANSWER_S))
     except (RuntimeError, dist.DistError) as error:
+        reason = str(error).partition("\n")[0]  # below it stands a trace through C++
         raise ResourceError(
-            f"rank {place.rank} of {place.world} on {place.host or os.uname().nodename}: nobody met at {meet} ({error})"
+            f"rank {place.rank} of {place.world} on {place.host or os.uname().nodename}: nobody met at {meet} ({reason})"
         ) from error
     try:
         yield Group()
@@ -75,11 +107,6 @@ def meeting_point(place: Place) -> str:
         return place.master
     digits = "".join(c for c in place.job if c.isdigit())
     return f"{place.head() or '127.0.0.1'}:{10_000 + int(digits or 0) % 50_000}"
-
-
-def distributed(model: nn.Module) -> nn.Module:
-    """The model with gradients averaged over ranks, and rank 0's weights. Batch norms keep the same statistics everywhere anyway."""
-    return DistributedDataParallel(model, broadcast_buffers=False)
 
 
 def any_raised(ranks: Ranks, *flags: bool, device: torch.device) -> tuple[bool, ...]:

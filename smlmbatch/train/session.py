@@ -13,8 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
-
 from smlmbatch.errors import ConfigError
 from smlmbatch.hpc.place import Place
 from smlmbatch.methods.folders import CARD, CONFIG, WEIGHTS, model_sha256
@@ -22,6 +20,7 @@ from smlmbatch.methods.method import Method
 from smlmbatch.methods.model import read_settings, save_model
 from smlmbatch.store.units import write_whole
 from smlmbatch.train.card import card_text
+from smlmbatch.train.devices import choose_device
 from smlmbatch.train.loop import LoopOptions, Talk, Trained, train
 from smlmbatch.train.ranks import joined
 
@@ -87,23 +86,6 @@ def _is_complete(folder: Path, method: Method, config: Any) -> bool:
     if found != (method, config) and (found[0].name, found[1]) != (method.name, config):
         raise ConfigError(f"{folder}: holds a model of other settings; give another folder, or the same settings")
     return (folder / WEIGHTS).exists() and (folder / CARD).exists()
-
-
-def choose_device(device: str, place: Place) -> torch.device:
-    """The device of this rank: on a node with several GPUs, the one of its local number.
-
-    Raises
-    ------
-    ConfigError
-        cuda is asked for and not there
-    """
-    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ConfigError("--device cuda: no GPU is visible here; `smlmbatch doctor` says what is. In a container: apptainer run --nv")
-    number = place.local_rank % torch.cuda.device_count()  # srun --gpus-per-task shows each rank one only
-    torch.cuda.set_device(number)
-    return torch.device("cuda", number)
 
 
 @contextmanager

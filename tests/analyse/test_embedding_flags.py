@@ -26,9 +26,9 @@ def flags_of(rois, scores=()):
     return {(flag.kind, flag.light): flag.text for flag in flags}
 
 
-def score(representation, value, *, n_locs=0):
+def score(representation, value, *, n_locs=0, measure="ARI k-means", chance=0.0):
     numbers = {"low": value - 0.05, "high": value + 0.05, "repeats": 1, "repeat_sd": np.nan, "groups": 2, "k": 2, "n_rois": 80, "n_lost": 0}
-    names = {"channel": 1, "label": "condition", "representation": representation, "measure": "ARI k-means", "note": "", "chance": 0.0}
+    names = {"channel": 1, "label": "condition", "representation": representation, "measure": measure, "note": "", "chance": chance}
     return EmbeddingScore(**names, **numbers, value=value, n_locs=n_locs)
 
 
@@ -39,7 +39,7 @@ def score(representation, value, *, n_locs=0):
         (0.9, 0.9, [0.8], "amber", "0.80 with 900 locs each, 80 ROIs"),
         (0.9, 1.0, [0.02], "red", "may be one of density"),
         (0.9, 1.0, [], "amber", "not possible here"),
-        (0.02, 0.9, [0.0], "grey", "don't follow the conditions"),
+        (0.02, 0.9, [0.0], "grey", "doesn't tell the conditions apart"),
     ],
 )
 def test_density(embedding, log_n, equal, light, says):
@@ -47,6 +47,18 @@ def test_density(embedding, log_n, equal, light, says):
     flags = flags_of(rois_of(draw(0, (4, 4))), scores)
     assert [key for key in flags if key[0] == "density"] == [("density", light)]
     assert says in flags["density", light]
+
+
+@pytest.mark.parametrize(("log_n", "light"), [(0.55, "green"), (0.78, "amber"), (0.9, "amber")])
+def test_density_by_accuracy_where_clusters_follow_something_else(log_n, light):
+    accuracy = {"measure": "accuracy logistic", "chance": 0.5}
+    scores = [score("embedding", 0.02), score("log N", 0.0), score("embedding", 0.8, **accuracy), score("log N", log_n, **accuracy)]
+    assert "accuracy with replicates left out 0.80" in flags_of(rois_of(draw(0, (4, 4))), scores)["density", light]
+
+
+def test_density_where_rois_were_embedded_at_equal_numbers():
+    scores = [score("embedding", 0.8, n_locs=300), score("log N", 0.0, n_locs=300)]
+    assert "0.80 with 300 locs each" in flags_of(rois_of(draw(0, (4, 4))), scores)["density", "green"]
 
 
 def test_no_word_of_density_without_scores():

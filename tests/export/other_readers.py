@@ -18,7 +18,7 @@ def read_anndata(path, out):
     again = Path(out).with_suffix(".h5ad")
     found.write_h5ad(again)  # it can write what it read
     assert anndata.read_h5ad(again).obs.equals(found.obs)
-    arrays = {"X": found.X, "spatial": found.obsm["spatial"], "index": found.obs_names.to_numpy(str)}
+    arrays = {"X": found.X, **dict(found.obsm), "index": found.obs_names.to_numpy(str)}
     arrays |= {f"var {name}": found.var[name].to_numpy(str) for name in found.var} | {"var_names": found.var_names.to_numpy(str)}
     for name in found.obs:
         column = found.obs[name]

@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from smlmbatch.analyse.fingerprint import TABLE_NAMES
+from smlmbatch.analyse.fingerprint import ALL_NAMES
 from smlmbatch.cli_tools import EXPORT_FORMATS
 from smlmbatch.config import Config
 from smlmbatch.errors import ConfigError
@@ -65,7 +65,7 @@ def campaign(tmp_path_factory):
     )
     pyarrow.parquet.write_table(fields_table, output / "tables" / "fields.parquet")
     pyarrow.parquet.write_table(pa.table({"roi": pa.array([1, 2], pa.int32()), "x_nm": [0.5, -1e7]}), output / "tables" / "rois.parquet")
-    for name in TABLE_NAMES[2:]:
+    for name in ALL_NAMES[2:]:
         pyarrow.parquet.write_table(pa.table({"value": [1.5]}), output / "tables" / f"{name}.parquet")
     return Campaign(output=output, config=Config(), fields=(*fields, failed))
 
@@ -117,7 +117,7 @@ def test_files_are_returned_in_order_and_a_failed_field_has_none(campaign, tmp_p
     paths = export_campaign(campaign, tmp_path, format="csv")
     keys = [result.field.key for result in campaign.fields[:3]]
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
-        *(f"{name}.csv" for name in TABLE_NAMES),
+        *(f"{name}.csv" for name in ALL_NAMES),
         *(f"locs/{key}.csv" for key in keys),
     ]
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(paths)
@@ -218,4 +218,4 @@ def test_the_document_names_what_is_written():
     named = [name.strip(" `") for row in rows for name in row[1].split(",")]
     assert sorted(named) == sorted(FORMATS)
     tables = next(row[2] for row in rows if "`csv`" in row[1])
-    assert all(f"`{name}`" in tables for name in TABLE_NAMES)
+    assert all(f"`{name}`" in tables for name in ALL_NAMES)

@@ -85,7 +85,21 @@ def test_anndata(small_output, read, tmp_path):
     assert np.array_equal(found["obs roi"], table["roi"])
     assert np.array_equal(found["obs coverage"], table["coverage"])
     np.testing.assert_allclose(found["spatial"], np.column_stack([table["x_nm"], table["y_nm"]]) / 1000 + 1.5)
-    assert "digest" in json.loads(str(found["uns"]))
+    origin = json.loads(str(found["uns"]))
+    assert "digest" in origin
+    embedded = pyarrow.parquet.read_table(small_output / "tables" / "embeddings.parquet")
+    names = [f"{row['key']}/{row['roi']}/{row['channel']}" for row in embedded.select(["key", "roi", "channel"]).to_pylist()]
+    place = {name: i for i, name in enumerate(found["index"].tolist())}
+    rows = [place[name] for name in names]
+    assert rows
+    assert np.array_equal(found["X_smlmbatch"][rows], np.array(embedded["embedding"].to_pylist(), dtype=np.float32))
+    assert np.isnan(np.delete(found["X_smlmbatch"], rows, axis=0)).all()
+    assert np.array_equal(found["X_umap"][rows], np.column_stack([embedded["map_x"], embedded["map_y"]]), equal_nan=True)
+    for name in ("kmeans", "ward"):
+        expected = ["nan" if value is None else str(value) for value in embedded[name].to_pylist()]
+        assert found[f"obs {name}"][rows].tolist() == expected
+    assert origin["model"] == "contrastive"
+    assert len(origin["model_sha256"]) == 64
 
 
 def test_ome_zarr(small_output, read, tmp_path):

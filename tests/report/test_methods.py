@@ -1,10 +1,12 @@
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from smlmbatch.config import Config, config_from_dict
+from smlmbatch.report.embedding_data import ModelFacts
 from smlmbatch.report.methods import methods
 
 
@@ -58,6 +60,43 @@ def test_sources_are_numbered_as_they_come_and_each_is_cited(outline, merge_nena
     assert any("Otsu" in source for source in sources) == (outline == "found")
     assert any("Welch" in source for source in sources) == (not paired)
     assert not re.search(r"\[[a-z]{3,}\]", text.replace("[quality]", ""))  # no citation left without its number
+
+
+MODEL = ModelFacts(name="contrastive", sha256="ab" * 32, side_px=64, pixel_nm=46.875, features=128, turned=True, n_locs=0, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "said"),
+    [
+        ({}, {}, "64 \u00d7 64 pixels of 46.9 nm over 3 µm"),
+        ({}, {}, "averaged over its 8 flips and quarter turns"),
+        ({"turned": False}, {}, "without averaging over flips and turns"),
+        (
+            {"n_locs": 900},
+            {"embed": {"seed": 4}},
+            "at least 900 locs of a channel were embedded: exactly 900 locs of each, drawn at random (seed 4)",
+        ),
+        ({"device": "cuda"}, {}, "It ran on a GPU."),
+        ({}, {"embeddings": {"clusters": 7}}, "7 clusters"),
+        ({}, {"embeddings": {"n_locs": 450, "repeats": 5}}, "to 450 locs"),
+    ],
+)
+def test_the_embedding_is_told_as_it_was_made(change, settings, said):
+    paragraphs, sources = methods(config_from_dict(settings), software={}, model=replace(MODEL, **change))
+    text = " ".join(paragraphs).replace("\u202f", " ")
+    assert said in text
+    assert f"sha256 {'ab' * 32}" in text
+    assert "it has seen no experimental data" in text
+    assert not re.search(r"\[[a-z]{3,}\]", text.replace("[quality]", ""))
+    for name in ("Shirgill", "Chen", "Pedregosa", "Hubert", "McInnes"):
+        assert sum(name in source for source in sources) == 1
+
+
+def test_of_a_model_of_one_s_own_nothing_is_claimed():
+    paragraphs, sources = methods(Config(), software={}, model=replace(MODEL, name="mine"))
+    assert "model mine" in " ".join(paragraphs)
+    assert "was trained as its card says" in " ".join(paragraphs)
+    assert not any("Shirgill" in source for source in sources)
 
 
 def test_sources_of_all_defaults_are_complete():

@@ -14,7 +14,7 @@ from smlmbatch.store.attempts import read_owner
 from tests.conftest import smlmbatch
 from tests.slurm import guard
 
-STAGES = ("ingest", "tile", "quality", "measure", "report")
+STAGES = ("ingest", "tile", "quality", "measure", "embed", "report")
 FIELD_STAGES = STAGES[:-1]
 
 

@@ -4,8 +4,8 @@
 average pooling, one linear layer with layer norm). The default differs in three ways, each measured (ablation in the model's card):
 
 - it pools over the whole map: a pattern means the same wherever it lies, and the flattened map of the paper costs much of that;
-- it sees the ROI twice, as counts and as the counts it would have with a given number of locs: in the second map density plays no
-  part, so form can be told from density instead of being drowned by it;
+- it sees the ROI twice, as counts and as the counts it would have with a given number of locs: in the second map density plays next to
+  no part, so form can be told from density instead of being drowned by it (ROIs of few locs are scaled less, else single locs shout);
 - two convolutions of 4x4 with stride 2 and SiLU take the place of four with Mish: a third of the time.
 
 Shape letters: B rasters, C channels, H W rows and columns, F features.
@@ -31,7 +31,7 @@ class Encoder(nn.Module):
     def __init__(self, config: "ContrastiveConfig") -> None:
         super().__init__()
         self.transform = COUNTS[config.counts]
-        self.as_if_locs = config.as_if_locs
+        self.as_if_locs, self.as_if_prior = config.as_if_locs, config.as_if_prior
         few, many = config.channels
         self.body = nn.Sequential(
             *BODIES[config.encoder](2 if config.as_if_locs else 1, few, many, config.dropout),
@@ -44,8 +44,8 @@ class Encoder(nn.Module):
     def forward(self, counts_BHW: Tensor) -> Tensor:
         maps = [self.transform(counts_BHW)]
         if self.as_if_locs:
-            n_locs_B11 = counts_BHW.sum(dim=(1, 2), keepdim=True).clamp(min=1.0)
-            maps.append(torch.log1p(counts_BHW * (self.as_if_locs / n_locs_B11)))
+            n_locs_B11 = counts_BHW.sum(dim=(1, 2), keepdim=True)
+            maps.append(torch.log1p(counts_BHW * (self.as_if_locs / (n_locs_B11 + self.as_if_prior))))
         features_BF: Tensor = self.body(torch.stack(maps, dim=1))
         return features_BF
 

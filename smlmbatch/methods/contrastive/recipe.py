@@ -37,7 +37,8 @@ class ContrastiveConfig:
     # network
     encoder: Literal["quick", "paper"] = "quick"
     counts: Literal["raw", "sqrt", "log1p", "binary"] = "log1p"
-    as_if_locs: float = 2000.0  # a second input map: the counts as if the ROI held so many locs; 0 = without it
+    as_if_locs: float = 20_000.0  # a second input map: the counts as if the ROI held so many locs; 0 = without it
+    as_if_prior: float = 500.0  # locs added to the ROI's own when scaling: of few locs the pattern is mostly chance
     channels: tuple[int, int] = (16, 32)
     pool: int = 1  # 1 = over the whole map, 4 = the paper's way of keeping places
     features: int = 128
@@ -57,6 +58,8 @@ class ContrastiveConfig:
     least_learning_rate: float = 1e-6
 
     def __post_init__(self) -> None:
+        if self.as_if_locs < 0 or self.as_if_prior < 1:
+            raise ConfigError("contrastive: as_if_locs and as_if_prior: wanted 0 or more, and 1 or more")
         for name in ("side_nm", "side_px", "samples", "shard_samples", "batch", "epochs", "learning_rate", "temperature", "pool"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"contrastive: {name} = {getattr(self, name)!r}: wanted more than 0")

@@ -10,5 +10,6 @@ array ingest 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@6
 array tile 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
 array quality 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
 array measure 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
+array embed 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
 array report 1-1 --time=00:10:00 --mem=1024M --cpus-per-task=1 --signal=USR1@60 --qos=long
 finish
