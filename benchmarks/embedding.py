@@ -113,7 +113,8 @@ def measure_embedding() -> dict[str, float]:
     import torch
 
     from smlmbatch.methods.contrastive.infer import embed_counts, roi_counts
-    from smlmbatch.methods.model import load_model, shipped
+    from smlmbatch.methods.folders import shipped
+    from smlmbatch.methods.model import load_model
 
     torch.set_num_threads(1)
     model = load_model(shipped("contrastive"))

@@ -69,7 +69,7 @@ def _write_job(method: Any, config: Any, folder: Path, profile: Path, **options:
     from smlmbatch.hpc.training_job import write_training
     from smlmbatch.methods.model import settings_text
 
-    named = {f"--{name.replace('_', '-')}": str(value) for name, value in options.items()}
+    named = {f"--{name.replace('_', '-')}": str(value) for name, value in sorted(options.items())}
     arguments = (method.name, *(word for pair in named.items() for word in pair))
     return write_training(folder.absolute(), load_site(profile), recipe=settings_text(method.name, config), arguments=arguments)
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from smlmbatch.cli import cli
+from smlmbatch.upkeep import TABLES
 from tests.conftest import ROOT, digest, smlmbatch
 
 VERBS = list(cli.commands)

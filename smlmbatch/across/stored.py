@@ -10,10 +10,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.analyse.fingerprint import table_path
+from smlmbatch.analyse.fingerprint import EMBEDDING_NAMES, table_path, tables_fingerprint
 from smlmbatch.analyse.neighbours import Vectors
 from smlmbatch.campaign import Plan, load_plan
+from smlmbatch.engine import FieldOutcome
 from smlmbatch.errors import ConfigError, InputError
+from smlmbatch.run import embeddings_fingerprint
 from smlmbatch.upkeep import standing
 
 STAGE: Final = "embed"
@@ -81,9 +83,14 @@ def read_campaigns(outputs: Sequence[Path]) -> list[Stored]:
 
 
 def _read(output: Path) -> Stored:
-    making = _making(load_plan(output))
-    path = table_path(output, "embeddings")
+    plan = load_plan(output)
+    outcomes = standing(plan, trust_cache=True)
+    making = _making(plan, outcomes)
+    path = table_path(output, EMBEDDING_NAMES[0])
     table = _table(path)
+    if tables_fingerprint(output, EMBEDDING_NAMES) != embeddings_fingerprint(plan, outcomes):
+        want = "the embeddings of a finished campaign"
+        raise InputError(path, "is not made of what now lies in the store", want, "run the campaign to its end, or `smlmbatch report`")
     mend = "see `smlmbatch inspect` of a field, lower `[embed] min_locs`, or name another campaign"
     if not len(table):
         raise InputError(path, "holds no ROI", "embedded ROIs", mend)
@@ -117,11 +124,11 @@ def _table(path: Path) -> Any:
         raise InputError(path, f"can't be read as Parquet ({error})", "the embeddings of a finished campaign", mend) from error
 
 
-def _making(plan: Plan) -> Making:
+def _making(plan: Plan, outcomes: Sequence[FieldOutcome]) -> Making:
     """Of the first published unit: all of a campaign are made with its settings."""
     from smlmbatch.store.arrays import UnitReader
 
-    for outcome in standing(plan, trust_cache=True):
+    for outcome in outcomes:
         if STAGE in outcome.fresh:
             with UnitReader(plan.store.unit_path(outcome.keys[STAGE])) as unit:
                 attrs = dict(unit.attrs)

@@ -87,6 +87,8 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[st
 
 def _of_own(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Reason]:
     for key, before, now in changes(old, new):
+        if key == "field" and _ABSENT in (before, now):
+            continue  # the key seeds draws that a setting asks for, which is told
         if key in _FILES:
             detail = f"sha256 {_hash(old.get(key))} → {_hash(new.get(key))}"
             yield Reason("input", _FILES[key], detail)

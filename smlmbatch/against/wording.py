@@ -27,9 +27,9 @@ def difference_text(difference: Difference) -> Iterator[str]:
 def _counts(difference: Difference) -> Iterator[str]:
     counted = difference.counts()
     states = [state for state in STATES if state == "same" or any(counts[state] for counts in counted.values())]
-    yield f"{'':<26}" + "".join(f"{state:>18}" for state in states)
+    yield f"{'':<36}" + "".join(f"{state:>18}" for state in states)
     for stage, counts in counted.items():
-        yield f"{stage:<26}" + "".join(f"{counts[state] or '':>18}" for state in states)
+        yield f"{stage:<36}" + "".join(f"{counts[state] or '':>18}" for state in states)
 
 
 def _lines(reason: Reason, members: list[Member]) -> Iterator[str]:

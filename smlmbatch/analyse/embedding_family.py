@@ -112,7 +112,7 @@ def analyse_family(material: Material, *, config: Config) -> FamilyResult:
     axis_1 = leading_axis(vectors)
     of_order, order_flags = _orders(material, axis_1, config=config)
     far, of_distances = _distances(family, vectors, config=config)
-    others = [*_baselines(material), *_at_equal_numbers(material, config=config)] if len(vectors) else []
+    others = [*_baselines(material, config=config), *_at_equal_numbers(material, config=config)] if len(vectors) else []
     agreement = _agreement(material, vectors, others, config=config)
     scores = [*agreement, *elbows, *of_order, *_accuracies(material, vectors, others, config=config)]
     return FamilyResult(
@@ -300,7 +300,7 @@ def _both(
     return agreement_scores(one, labels, channel=family.channel, config=config.embeddings, measures=measures)
 
 
-def _baselines(material: Material) -> list[Representation]:
+def _baselines(material: Material, *, config: Config) -> list[Representation]:
     """The number of locs alone, descriptors, the untrained network; of the ROIs drawn."""
     family, sample, n_locs = material.family, material.sample, material.rois.settings.n_locs
     described, undefined = descriptor_vectors(material.sampled)
@@ -316,10 +316,21 @@ def _baselines(material: Material) -> list[Representation]:
     note = note_of(of_locs.note, undefined)
     found = [of_locs, replace(of_locs, name=DESCRIPTORS, draws=[described], n_locs=0, note=note)]
     if material.embedder is not None and material.rasters is not None:
-        embedder = material.embedder
-        vectors = embed_counts(embedder.networks[RANDOM], material.rasters, turned=embedder.turned)
-        found.append(replace(of_locs, name=RANDOM, draws=[vectors], n_locs=0))
+        found.append(replace(of_locs, name=RANDOM, draws=[_untrained_vectors(material.embedder, material, config=config)]))
     return found
+
+
+def _untrained_vectors(embedder: Embedder, material: Material, *, config: Config) -> NDArray[np.float32]:
+    """The ROIs drawn by the untrained network, with as many locs as the units embedded."""
+    assert material.rasters is not None
+    n_locs = material.rois.settings.n_locs
+    if not n_locs:
+        return embed_counts(embedder.networks[RANDOM], material.rasters, turned=embedder.turned)
+    seed = config.embeddings.seed
+    drawn: NDArray[np.float32] = thinned_vectors(
+        embedder, RANDOM, material.rasters, material.places(), n_locs=n_locs, repeats=1, seed=seed
+    )[0]
+    return drawn
 
 
 def _at_equal_numbers(material: Material, *, config: Config) -> list[Representation]:

@@ -113,8 +113,9 @@ def analyse(rois: EmbeddedRois, campaign: Campaign, fields: "pa.Table") -> Analy
     scores: list[EmbeddingScore] = []
     flags = _campaign_flags(rois, campaign)
     for family in rois.families:
-        result = analyse_family(_material(rois, family, campaign, networks, orders), config=config)
-        looked_at = _looked_at(rois, family, columns)
+        material = _material(rois, family, campaign, networks, orders)
+        result = analyse_family(material, config=config)
+        looked_at = _looked_at(material, columns)
         flags += embedding_flags(looked_at, channel=family.channel, scores=result.scores, seed=config.embeddings.seed)
         flags += result.flags
         scores += result.scores
@@ -160,10 +161,10 @@ def _orders(rois: EmbeddedRois, fields: "pa.Table", *, config: Config) -> list[t
     return found
 
 
-def _looked_at(rois: EmbeddedRois, family: Family, columns: Mapping[str, NDArray[np.object_]]) -> Embedded:
-    rows = family.rows
+def _looked_at(material: Material, columns: Mapping[str, NDArray[np.object_]]) -> Embedded:
+    rois, family, rows = material.rois, material.family, material.family.rows
     return Embedded(
-        vectors=rois.vectors[rows],
+        vectors=material.vectors,
         condition=family.condition,
         replicate=family.replicate,
         key=np.asarray(rois.rows["key"].take(rows).to_numpy(zero_copy_only=False), dtype=object),

@@ -49,7 +49,8 @@ def _render_submit(site: Site, arguments: tuple[str, ...]) -> str:
         "# Written by `smlmbatch train --profile`. Data only: what is done with it stands in train.sbatch and task.sh.",
         "set -euo pipefail",
         'here=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")',
-        f'exec sbatch --parsable --job-name=smlm-train "--output=$here/train.log" {shlex.join([*options, *site.slurm.options])} \\',
+        'exec sbatch --parsable --job-name=smlm-train "--output=${here//%/%%}/train.log" \\',
+        f"  {shlex.join([*options, *site.slurm.options])} \\",
         f'  "$@" "$here/train.sbatch" "$here" {shlex.join(arguments)} --recipe "$here/recipe.toml"',
     ]
     return "\n".join(lines) + "\n"

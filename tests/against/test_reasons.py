@@ -26,6 +26,11 @@ def unit(fingerprint, made_of=PARTS, **made_by):
         ({"own": {"outline": "e" * 64}}, Reason("input", "content of the outline", f"sha256 {'f' * 12} → {'e' * 12}")),
         ({"own": {"outline": ""}}, Reason("input", "content of the outline", f"sha256 {'f' * 12} → none")),
         ({"own": PARTS["own"] | {"unit": "um"}}, Reason("sample sheet", "unit: (not there) → 'um'")),
+        # draws that a setting turned on are seeded by the field's key: the setting is the reason
+        (
+            {"own": PARTS["own"] | {"field": "a-1"}, "config": {"tile": {"roi_nm": 3000.0, "n": 9}}},
+            Reason("settings", "tile.n: (not there) → 9"),
+        ),
         ({"device": "cuda"}, Reason("other", "device: None → 'cuda'")),
     ],
 )

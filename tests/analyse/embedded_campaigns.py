@@ -32,12 +32,13 @@ def keep_model(output: Path) -> tuple[str, str]:
     return "mine", sha256
 
 
-def embedded(campaign: Campaign, *, apart: float = 1.0, scatter: float = 0.3, min_locs: int = 1, seed: int = 1, with_model: bool = True):
+def embedded(campaign: Campaign, *, apart: float = 1.0, scatter: float = 0.3, n_locs: int = 0, with_model: bool = True):
     """The campaign with embed units of all its finished fields.
 
     Parameters
     ----------
     apart : distance of conditions from each other; ROIs scatter by `scatter` along each of 128 axes, replicates by a tenth of it
+    n_locs : the setting; vectors are drawn all the same
     """
     model = keep_model(campaign.output) if with_model else ("", "")
     fields = []
@@ -46,10 +47,10 @@ def embedded(campaign: Campaign, *, apart: float = 1.0, scatter: float = 0.3, mi
         if "tile" not in result.units:
             fields.append(result)
             continue
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
+        rng = np.random.default_rng(np.random.SeedSequence(1, spawn_key=(number,)))
         path = result.units["tile"].with_name("embed-0.zarr.zip")
         centres = {c: _centre(conditions.index(c), apart) for c in conditions}
-        _write(path, result, centres, scatter=scatter, min_locs=min_locs, rng=rng, model=model)
+        _write(path, result, centres, scatter=scatter, n_locs=n_locs, rng=rng, model=model)
         fields.append(replace(result, units={**result.units, "embed": path}))
     embed = EmbedConfig(model=model[0] or "none", sha256=model[1])
     return replace(campaign, fields=tuple(fields), config=replace(campaign.config, embed=embed))
@@ -61,9 +62,10 @@ def _centre(number: int, apart: float) -> np.ndarray:
     return centre
 
 
-def _write(path: Path, result, centres, *, scatter: float, min_locs: int, rng: np.random.Generator, model: tuple[str, str]) -> None:
+def _write(path: Path, result, centres, *, scatter: float, n_locs: int, rng: np.random.Generator, model: tuple[str, str]) -> None:
     with UnitReader(result.units["tile"]) as tile:
         kept, counts, channels = tile.read("roi_kept").astype(bool), tile.read("roi_n_locs"), list(tile.attrs["channels"])
+    min_locs = max(1, n_locs)
     rows = [(roi, c) for roi in np.flatnonzero(kept) for c in range(len(channels)) if counts[roi, c] >= min_locs and model[0]]
     skipped = [int((kept & (counts[:, c] < min_locs)).sum()) for c in range(len(channels))]
     own = rng.normal(size=FEATURES) * scatter / 10
@@ -72,7 +74,8 @@ def _write(path: Path, result, centres, *, scatter: float, min_locs: int, rng: n
         path,
         roi=[roi for roi, _ in rows],
         channel=[channels[c] for _, c in rows],
-        n_locs=[counts[roi, c] for roi, c in rows],
+        n_locs=[n_locs or counts[roi, c] for roi, c in rows],
+        thinned_to=n_locs,
         vectors=np.array(vectors).reshape(len(rows), FEATURES),
         channels=channels,
         skipped=skipped,
@@ -90,6 +93,7 @@ def write_unit(
     channels,
     skipped,
     model: tuple[str, str],
+    thinned_to: int = 0,
 ) -> None:
     with unit_writer(path, "embed") as out:
         out.write("roi", np.array(roi, dtype=np.int32))
@@ -104,7 +108,7 @@ def write_unit(
             "pixel_nm": 46.875 if model[0] else 0.0,
             "features": vectors.shape[1],
             "turned": True,
-            "n_locs": 0,
+            "n_locs": thinned_to,
             "device": "cpu",
             "channels": list(channels),
             "n_skipped": list(skipped),

@@ -111,6 +111,18 @@ def test_fingerprint_and_again_the_same(study, tmp_path):
     assert {name: table_digest(table_path(study.output, name)) for name in EMBEDDING_NAMES} == before
 
 
+def test_regions_embedded_with_an_equal_number_of_locs(made, tmp_path):
+    """All is said of that number; another normalisation is drawn from all locs that a ROI has."""
+    campaign = embedded(made.study(tmp_path, replicates=2, **SMALL), apart=30.0, n_locs=50)
+    written(campaign, own=replace(QUICK, n_locs=50))
+    found = {(s.representation, s.n_locs) for s in read_records(tmp_path, "embedding_scores") if s.measure == "ARI k-means"}
+    tenth = max(n for _, n in found)
+    assert tenth > 50
+    everywhere = {("embedding", 50), ("log N", 50), ("random encoder", 50), ("descriptors", 0)}
+    assert found == everywhere | {("embedding", tenth), ("random encoder", tenth)}
+    assert set(rows_of(campaign)["n_locs"].to_pylist()) == {50}
+
+
 def test_joint_conditions_over_channels(made, tmp_path):
     campaign = embedded(made.study(tmp_path, replicates=2, channels=(0, 1), **SMALL), apart=30.0)
     written(campaign, compare=CompareConfig(conditions="condition,channel"))

@@ -344,7 +344,7 @@ def test_the_next_night_submits_what_this_one_could_not(host, output, tmp_path):
     refused = len(host.calls("sbatch"))
     (host.folder / "refuse").unlink()
     host.run(*nightly)
-    assert len(host.calls("sbatch")) == refused + 5
+    assert len(host.calls("sbatch")) == refused + len(STAGES)
 
 
 def test_two_nights_do_not_overlap(host, output, tmp_path):

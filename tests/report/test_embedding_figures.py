@@ -1,6 +1,7 @@
 import io
 import math
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import matplotlib.image
 import numpy as np
@@ -78,7 +79,7 @@ def test_the_tree_puts_near_conditions_beside_each_other(n):
     order = tree_order(between)
     assert sorted(order) == list(range(n))
     heights = squareform(cophenet(linkage(squareform(between), method="average")))
-    beside = [heights[a, b] for a, b in zip(order, order[1:], strict=False)]
+    beside = [heights[a, b] for a, b in pairwise(order)]
     for i, a in enumerate(order[:-1]):  # in a tree's order no later leaf joins a leaf earlier than its neighbour does
         assert beside[i] <= min(heights[a, b] for b in order[i + 1 :]) + 1e-9
     check(draw_distances(between, (NAMES * 4)[:n]))
