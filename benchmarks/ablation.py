@@ -3,10 +3,10 @@
     python -m benchmarks.ablation [--budget small] [--seeds 3] [--workers 2] [--only pool,temperature] [--card MODEL_FOLDER]
 
 A trial is one network trained from one seed (weights, pairs and order of learning) with one change, and measured on the simulated ROIs of
-`simulate/rois.py`, draws 11 and 12: the recipe was chosen on draws 100 and 101, and a model's own figures are of draws 1 to 5. Budgets: `small` =
-3,072 pairs, 8 epochs (half a minute a trial on one core); `full` = what the recipe says. Each finished trial is a line in ablation.jsonl,
-so an interrupted run goes on where it was; a trial of other settings (another default, another budget) is another line. The table of what
-is there is written to ABLATION.md, and with --card into a model's card.
+`simulate/rois.py`, draws 11 and 12: the recipe was chosen on draws 100 and 101, and a model's own figures are of draws 1 to 5. Budgets:
+`small` = 3,072 pairs, 8 epochs (half a minute a trial on one core); `full` = what the recipe says. Each finished trial is a line in
+ablation.jsonl, so an interrupted run goes on where it was; a trial of other settings (another default, another budget) is another line.
+The table of what is there is written to ABLATION.md, and with --card into a model's card.
 """
 
 import argparse

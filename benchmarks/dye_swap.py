@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from smlmbatch.analyse.columns import DESCRIPTORS
+from smlmbatch.analyse.fingerprint import MADE_WITH_KEY
 from smlmbatch.analyse.neighbours import nearest
 
 ROOT = Path(__file__).parents[1]
@@ -100,13 +101,7 @@ def _table(output: Path, name: str) -> Any:
 
 
 def _model(output: Path) -> str:
-    shown = subprocess.run(
-        [sys.executable, "-m", "smlmbatch", "inspect", str(output), _table(output, "fields")["key"][0].as_py()],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return str(json.loads(shown.stdout)["embed"]["attributes"]["model_sha256"])
+    return str(json.loads(_table(output, "embeddings").schema.metadata[MADE_WITH_KEY])["model_sha256"])
 
 
 def _rois(rows: Any, fields: Any, vectors: NDArray[np.floating]) -> Rois:

@@ -290,7 +290,7 @@ def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk, *, force: b
     state = [[_labels(outcome), _unit_state(outcome)] for outcome in outcomes]
     judging = {"compare": dataclasses.asdict(plan.config.compare), "quality": dataclasses.asdict(plan.config.quality)}
     tables = fingerprint(version=_TABLES_VERSION, fields=state, **judging)
-    embeddings = embeddings_fingerprint(plan, outcomes)
+    embeddings = _embeddings_fingerprint(plan, outcomes)
     page = fingerprint(
         version=_REPORT_VERSION,
         tables=tables,
@@ -308,7 +308,7 @@ def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk, *, force: b
         from smlmbatch.analyse.embeddings import write_embeddings
 
         n_rois = len(write_embeddings(campaign, fingerprint=embeddings).rois)
-        talk(f"embedded {n_rois:,} rows compared  {plan.output / 'tables'}")
+        talk(f"embedded {n_rois:,} regions compared  {plan.output / 'tables'}")
     if force or report_fingerprint(plan.output) != page:
         from smlmbatch.report.html import write_report
 
@@ -346,7 +346,7 @@ def _unit_state(outcome: FieldOutcome) -> list[object]:
     return [units, outcome.failure.stage if outcome.failure else ""]
 
 
-def embeddings_fingerprint(plan: Plan, outcomes: Sequence[FieldOutcome]) -> str:
+def _embeddings_fingerprint(plan: Plan, outcomes: Sequence[FieldOutcome]) -> str:
     """What the tables of embeddings depend on: less than the others, as they take long. Of other stages it counts that they are done."""
     units = [[outcome.keys[name].fingerprint for name in _EMBEDDED if name in outcome.fresh] for outcome in outcomes]
     done = [[len(outcome.fresh), outcome.failure.stage if outcome.failure else ""] for outcome in outcomes]

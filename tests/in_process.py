@@ -16,8 +16,8 @@ from smlmbatch.errors import SmlmbatchError
 from smlmbatch.stages import FIELD_STAGES
 from smlmbatch.upkeep import standing, verify_campaign
 
-for stage in FIELD_STAGES:  # here once, instead of in each forked child
-    importlib.import_module(stage.module)
+for module in (*(stage.module for stage in FIELD_STAGES), "smlmbatch.methods.contrastive.network"):
+    importlib.import_module(module)  # here once, instead of in each forked child
 
 
 def call(*arguments, expect=0):

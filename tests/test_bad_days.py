@@ -243,7 +243,7 @@ def test_other_settings_need_a_word(small_campaign, small_output, tmp_path):
     smlmbatch("run", small_campaign, output, "--min-coverage", "0.9", "--update")
     assert digest(output) == digest(small_output)
     removed = smlmbatch("clean", output).stdout.splitlines()
-    assert len(removed) == 12  # tile, quality and measure of four fields under the other setting
+    assert len(removed) == 16  # tile, quality, measure and embed of four fields under the other setting
     assert all("made of other input, settings or version" in line for line in removed)
     assert digest(output) == digest(small_output)
 

@@ -9,7 +9,7 @@ from smlmbatch.campaign import load_plan
 from smlmbatch.upkeep import verify_campaign
 from tests.in_process import call
 
-MADE, TABLES = "rows compared", "tables   "
+MADE, TABLES = "regions compared", "tables   "
 
 
 @pytest.fixture(scope="module")

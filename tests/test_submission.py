@@ -5,13 +5,16 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 
 from smlmbatch import submission
-from smlmbatch.campaign import load_plan
+from smlmbatch.campaign import load_plan, plan_campaign
+from smlmbatch.config import Config, EmbedConfig
 from smlmbatch.errors import ConfigError
-from smlmbatch.submission import find_new, known_campaigns, loads_of, read_list
+from smlmbatch.hpc.site import Site, site_from_dict
+from smlmbatch.submission import find_new, gpu_warning, known_campaigns, loads_of, read_list
 from tests.conftest import smlmbatch
 
 
@@ -67,6 +70,16 @@ def test_dry_run_writes_nothing(small_campaign, tmp_path, profile):
     done = smlmbatch("submit", small_campaign, tmp_path / "out", "--profile", profile, "--dry-run")
     assert "measure" in done.stdout
     assert not (tmp_path / "out").exists()
+
+
+def test_a_gpu_that_the_profile_does_not_ask_for(small_campaign, tmp_path):
+    plan = plan_campaign(small_campaign, tmp_path / "out", sheet=None, config=Config(embed=EmbedConfig(device="cuda")), update=False)
+    without = replace(plan, config=Config(embed=EmbedConfig(device="cuda", model="none")))
+    plain, gpu = Site(), site_from_dict({"stage": {"embed": {"gres": "gpu:1"}}})
+    assert "stage.embed.gres" in gpu_warning([without, plan], plain)
+    assert gpu_warning([plan], gpu) == ""
+    assert gpu_warning([without], plain) == ""
+    assert gpu_warning([replace(plan, config=Config())], plain) == ""
 
 
 def test_the_measured_cost_of_this_campaign_is_used(small_campaign, small_output, tmp_path, profile):

@@ -1,6 +1,7 @@
 """The embeddings a finished campaign holds, and what they were made with: only those of one model, made alike, can be held together."""
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +11,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.analyse.fingerprint import EMBEDDING_NAMES, table_path, tables_fingerprint
+from smlmbatch.analyse.fingerprint import EMBEDDING_NAMES, MADE_WITH_KEY, table_path
 from smlmbatch.analyse.neighbours import Vectors
-from smlmbatch.campaign import Plan, load_plan
-from smlmbatch.engine import FieldOutcome
 from smlmbatch.errors import ConfigError, InputError
-from smlmbatch.run import embeddings_fingerprint
-from smlmbatch.upkeep import standing
 
-STAGE: Final = "embed"
 _COLUMNS: Final = ("key", "field", "condition", "replicate", "channel", "n_locs", "embedding")
 _MEND: Final[Mapping[str, str]] = {
     "model_sha256": "embed one of them again with the other's model (`--update` and `[embed] model`)",
@@ -30,7 +26,7 @@ _MEND: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Making:
-    """What embeddings were made with, as the attributes of the units say."""
+    """What embeddings were made with."""
 
     model: str
     model_sha256: str
@@ -67,9 +63,9 @@ def read_campaigns(outputs: Sequence[Path]) -> list[Stored]:
     Raises
     ------
     ConfigError
-        a folder twice, or one that holds no campaign
+        a folder twice
     InputError
-        a campaign without embeddings, or one that was embedded otherwise than the first
+        no finished campaign, one without embeddings, or one that was embedded otherwise than the first
     """
     seen: set[Path] = set()
     for output in outputs:
@@ -83,16 +79,11 @@ def read_campaigns(outputs: Sequence[Path]) -> list[Stored]:
 
 
 def _read(output: Path) -> Stored:
-    plan = load_plan(output)
-    outcomes = standing(plan, trust_cache=True)
-    making = _making(plan, outcomes)
     path = table_path(output, EMBEDDING_NAMES[0])
     table = _table(path)
-    if tables_fingerprint(output, EMBEDDING_NAMES) != embeddings_fingerprint(plan, outcomes):
-        want = "the embeddings of a finished campaign"
-        raise InputError(path, "is not made of what now lies in the store", want, "run the campaign to its end, or `smlmbatch report`")
-    mend = "see `smlmbatch inspect` of a field, lower `[embed] min_locs`, or name another campaign"
+    making = _making(path, table.schema.metadata or {})
     if not len(table):
+        mend = "see `smlmbatch inspect` of a field, lower `[embed] min_locs`, or name another campaign"
         raise InputError(path, "holds no ROI", "embedded ROIs", mend)
     names = {name: np.array(table[name].to_pylist(), dtype=object) for name in ("condition", "replicate")}
     names["field"] = _field_names(table["key"].to_pylist(), table["field"].to_pylist())
@@ -124,19 +115,14 @@ def _table(path: Path) -> Any:
         raise InputError(path, f"can't be read as Parquet ({error})", "the embeddings of a finished campaign", mend) from error
 
 
-def _making(plan: Plan, outcomes: Sequence[FieldOutcome]) -> Making:
-    """Of the first published unit: all of a campaign are made with its settings."""
-    from smlmbatch.store.arrays import UnitReader
-
-    for outcome in outcomes:
-        if STAGE in outcome.fresh:
-            with UnitReader(plan.store.unit_path(outcome.keys[STAGE])) as unit:
-                attrs = dict(unit.attrs)
-            if not attrs["model"]:
-                want, mend = "embedded ROIs", 'set `[embed] model = "auto"` or a model, and run again with --update'
-                raise InputError(plan.output, f"has no embeddings: {attrs['why_none'].rstrip('.')}", want, mend)
-            return Making(**{name: attrs[name] for name in (field.name for field in dataclasses.fields(Making))})
-    raise InputError(plan.output, "nothing was embedded yet", "the embeddings of a finished campaign", "run the campaign to its end")
+def _making(path: Path, metadata: Mapping[bytes, bytes]) -> Making:
+    """What the table says that its vectors were made with; the store and the model need not be there any more."""
+    made = json.loads(metadata.get(MADE_WITH_KEY, b"{}"))
+    if not made.get("model"):
+        why = made.get("why_none", "it doesn't say what they were made with").rstrip(".")
+        mend = 'set `[embed] model = "auto"` or a model, and run again with --update'
+        raise InputError(path, f"has no embeddings: {why}", "embedded ROIs", mend)
+    return Making(**{field.name: made[field.name] for field in dataclasses.fields(Making)})
 
 
 def check_alike(first: Stored, other: Stored) -> None:

@@ -45,6 +45,7 @@ class Settings:
     turned: bool = False
     n_locs: int = 0
     features: int = 0
+    device: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ they exist and are empty but for the flag that says why. With 2,000 ROIs or more
 """
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from smlmbatch.analyse.embedding_family import FamilyResult, Material, analyse_f
 from smlmbatch.analyse.embedding_flags import Embedded, columns_to_check, embedding_flags
 from smlmbatch.analyse.embedding_order import Order, order_of_column
 from smlmbatch.analyse.embedding_rows import READ, EmbeddedRois, Family, read_embedded
-from smlmbatch.analyse.fingerprint import FINGERPRINT_KEY, table_path
+from smlmbatch.analyse.fingerprint import FINGERPRINT_KEY, MADE_WITH_KEY, table_path
 from smlmbatch.analyse.grouping import ColumnName, column_values, labels_of, sheet_columns
 from smlmbatch.analyse.results import EmbeddingCluster, EmbeddingDistance, EmbeddingFlag, EmbeddingScore
 from smlmbatch.config import Config
@@ -212,7 +213,9 @@ def _write_rows(output: Path, analysis: Analysis, *, fingerprint: str) -> None:
 
     rois = analysis.rois
     n, features = rois.vectors.shape
-    schema = arrow_schema(EMBEDDING_COLUMNS, features=max(1, features)).with_metadata({FINGERPRINT_KEY: fingerprint.encode()})
+    made_with = json.dumps(dataclasses.asdict(rois.settings), sort_keys=True).encode()
+    metadata = {FINGERPRINT_KEY: fingerprint.encode(), MADE_WITH_KEY: made_with}
+    schema = arrow_schema(EMBEDDING_COLUMNS, features=max(1, features)).with_metadata(metadata)
     columns: dict[str, Any] = {name: rois.grouped[name] for name in ("key", "field", "condition", "replicate", "batch", "roi")}
     columns |= {"channel": rois.rows["channel"], "n_locs": pa.array(rois.n_locs), **_spread(analysis)}
     flat = pa.array(np.ascontiguousarray(rois.vectors).reshape(-1))

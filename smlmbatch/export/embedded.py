@@ -1,5 +1,6 @@
 """The embedding of ROIs as exports carry it: from `embeddings.parquet`, row for row beside another table's rows."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.analyse.fingerprint import EMBEDDING_NAMES
-from smlmbatch.store.arrays import UnitReader
-from smlmbatch.work import Campaign
+from smlmbatch.analyse.fingerprint import EMBEDDING_NAMES, MADE_WITH_KEY
 
 _VECTORS, _MAP = "X_smlmbatch", "X_umap"
 _CLUSTERS: Final = ("kmeans", "ward")
@@ -18,10 +17,12 @@ _CLUSTERS: Final = ("kmeans", "ward")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """Of every row asked for: arrays named as scanpy looks for them, f4 with NaN, and names of clusters (None = none)."""
+    """Of every row asked for: arrays named as scanpy looks for them (f4 with NaN), names of clusters (None = none); and the model's name
+    and sha256, as `model` and `model_sha256`."""
 
     places: Mapping[str, NDArray[np.float32]]
     clusters: Mapping[str, list[str | None]]
+    model: dict[str, str]
 
 
 def read_embedded(rois: Path, rows: Sequence[str]) -> Embedded | None:
@@ -40,6 +41,7 @@ def read_embedded(rois: Path, rows: Sequence[str]) -> Embedded | None:
     with parquet.ParquetFile(path) as file:
         if not file.metadata.num_rows:
             return None
+        made = json.loads((file.schema_arrow.metadata or {}).get(MADE_WITH_KEY, b"{}"))
         keys = file.read(columns=["key", "roi", "channel"]).to_pydict()
         number = {name: i for i, name in enumerate(rows)}
         here = np.array([number[f"{key}/{roi}/{channel}"] for key, roi, channel in zip(*keys.values(), strict=True)], dtype=np.intp)
@@ -48,7 +50,11 @@ def read_embedded(rois: Path, rows: Sequence[str]) -> Embedded | None:
         places = {_MAP: np.column_stack([at[name].to_numpy() for name in ("map_x", "map_y")])}
         values = file.read(columns=["embedding"]).column(0).combine_chunks()
         places[_VECTORS] = values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
-    return Embedded(places={name: _filled(own, here, len(rows)) for name, own in places.items()}, clusters=clusters)
+    return Embedded(
+        places={name: _filled(own, here, len(rows)) for name, own in places.items()},
+        clusters=clusters,
+        model={name: str(made.get(name, "")) for name in ("model", "model_sha256")},
+    )
 
 
 def _spread(values: Sequence[int | None], here: NDArray[np.intp], n: int) -> list[str | None]:
@@ -62,12 +68,3 @@ def _filled(values: NDArray[np.floating], here: NDArray[np.intp], n: int) -> NDA
     filled = np.full((n, values.shape[1]), np.nan, dtype=np.float32)
     filled[here] = values
     return filled
-
-
-def model_of(campaign: Campaign) -> dict[str, str]:
-    """Name and sha256 of the model, as the first embedded field says."""
-    for result in campaign.fields:
-        if "embed" in result.units:
-            with UnitReader(result.units["embed"]) as unit:
-                return {"model": str(unit.attrs["model"]), "model_sha256": str(unit.attrs["model_sha256"])}
-    return {}

@@ -24,7 +24,7 @@ from smlmbatch.analyse.columns import DESCRIPTOR_COLUMNS, DESCRIPTORS
 from smlmbatch.analyse.digest import table_digest
 from smlmbatch.analyse.tables import legible
 from smlmbatch.config import to_toml
-from smlmbatch.export.embedded import model_of, read_embedded
+from smlmbatch.export.embedded import read_embedded
 from smlmbatch.store.units import appears_whole
 from smlmbatch.work import Campaign
 
@@ -76,7 +76,7 @@ def write_h5ad(source: Path, path: Path, campaign: Campaign) -> None:
         for name, values in (embedded.places if embedded else {}).items():
             _write_array(places, name, values)
         origin = _group(_group(file, "uns"), "smlmbatch")
-        for name, text in (_origin(source, campaign) | (model_of(campaign) if embedded else {})).items():
+        for name, text in (_origin(source, campaign) | (embedded.model if embedded else {})).items():
             _write_text(origin, name, text)
         for name in ("layers", "varm", "obsp", "varp"):
             _group(file, name)

@@ -38,7 +38,8 @@ class BatchNorm(nn.Module):
             )
         axes = [axis for axis in range(x.dim()) if axis != 1]
         n_here = x.numel() // x.shape[1]
-        sums = torch.cat([x.sum(axes), (x * x).sum(axes), x.new_tensor([float(n_here)])])
+        wide = x if x.dtype is torch.float64 else x.float()  # sums in bfloat16 would have three digits
+        sums = torch.cat([wide.sum(axes), (wide * wide).sum(axes), wide.new_tensor([float(n_here)])])
         total = self.ranks.sum(sums)
         n = total[-1]
         mean = total[: x.shape[1]] / n
@@ -48,7 +49,7 @@ class BatchNorm(nn.Module):
             self.var.lerp_((var * n / (n - 1)).to(self.var.dtype), self.momentum)
         shape = [1, -1] + [1] * (x.dim() - 2)
         scale = self.weight * torch.rsqrt(var + self.eps)
-        return x * scale.view(shape) + (self.bias - mean * scale).view(shape)
+        return (x * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(x.dtype)
 
 
 class Mish(nn.Module):

@@ -21,7 +21,8 @@ from smlmbatch.report.figures import Look, look_of
 from smlmbatch.report.page import Markup, element
 from smlmbatch.report.wording import NONE, count
 
-WIDTH, HEIGHT = 700.0, 560.0  # of the map on the page, px
+WIDTH = 700.0  # of the map on the page, px
+HEIGHTS = (380.0, 620.0)  # as high as its dots need within these
 _MARGIN = 14.0
 _RADII = ((600, 4.2), (2000, 3.2), (10**9, 2.4))  # up to so many dots: radius, px
 _RAMP = 24  # shades of density
@@ -93,6 +94,11 @@ def static_dots(rows: MapRows, looks: Mapping[str, Look]) -> Dots:
     return Dots(x=rows.x, y=rows.y, condition=condition, looks=[_look(name, looks) for name in names], labels=names)
 
 
+def shapes_differ(rows: MapRows, looks: Mapping[str, Look]) -> bool:
+    """Whether conditions are told apart by the shape of their dots: where colours don't suffice."""
+    return len({_look(name, looks).marker for name in set(rows.conditions)}) > 1
+
+
 def show_map(rows: MapRows, sheet: Sheet, *, looks: Mapping[str, Look], label: str, suffix: str) -> Markup:
     """Map, card for the dot that is pointed at, and the numbers behind them.
 
@@ -101,7 +107,8 @@ def show_map(rows: MapRows, sheet: Sheet, *, looks: Mapping[str, Look], label: s
     label : what a screen reader says
     suffix : of ids, where there are several maps
     """
-    x_px, y_px = _to_px(rows.x, rows.y)
+    height = map_height(rows.x, rows.y)
+    x_px, y_px = _to_px(rows.x, rows.y, height)
     conditions = rows.conditions
     order = np.random.default_rng(0).permutation(len(rows)).tolist()  # so that no condition lies above another
     radius = next(r for most, r in _RADII if len(rows) <= most)
@@ -113,7 +120,7 @@ def show_map(rows: MapRows, sheet: Sheet, *, looks: Mapping[str, Look], label: s
     svg = element(
         "svg",
         element("g", *dots, class_="dots"),
-        viewbox=f"0 0 {WIDTH:g} {HEIGHT:g}",
+        viewbox=f"0 0 {WIDTH:g} {height:g}",
         role="img",
         aria_label=label,
         class_="map",
@@ -141,13 +148,19 @@ def _look(name: str, looks: Mapping[str, Look]) -> Look:
     return looks[name] if name in looks else look_of(6)
 
 
-def _to_px(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def map_height(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Height of the drawing in which the dots fill its width."""
+    wide, high = (float(np.ptp(v)) if len(v) else 0.0 for v in (x, y))
+    return round(float(np.clip((WIDTH - 2 * _MARGIN) * high / wide + 2 * _MARGIN if wide else HEIGHTS[1], *HEIGHTS)))
+
+
+def _to_px(x: NDArray[np.float64], y: NDArray[np.float64], height: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Into the drawing, one scale for both axes, y upward."""
     if not len(x):
         return x, y
-    span = max(float(np.ptp(x)) / (WIDTH - 2 * _MARGIN), float(np.ptp(y)) / (HEIGHT - 2 * _MARGIN)) or 1.0
+    span = max(float(np.ptp(x)) / (WIDTH - 2 * _MARGIN), float(np.ptp(y)) / (height - 2 * _MARGIN)) or 1.0
     middle_x, middle_y = (float(v.min() + v.max()) / 2 for v in (x, y))
-    return WIDTH / 2 + (x - middle_x) / span, HEIGHT / 2 - (y - middle_y) / span
+    return WIDTH / 2 + (x - middle_x) / span, height / 2 - (y - middle_y) / span
 
 
 # ---- what the script reads
@@ -157,7 +170,7 @@ def _numbers(
     rows: MapRows, order: Sequence[int], x_px: NDArray[np.float64], y_px: NDArray[np.float64], sheet: Sheet, looks: Mapping[str, Look]
 ) -> dict[str, Any]:
     """All columns in the order of the dots; texts once, and their numbers."""
-    columns = rows.columns
+    columns, places = rows.columns, rows.places
     fields = list(dict.fromkeys(zip(columns["key"], columns["field"], strict=True)))
     number = {key: i for i, (key, _) in enumerate(fields)}
     paints = {name: make(rows, looks) for name, make in _PAINTS.items()}
@@ -168,7 +181,7 @@ def _numbers(
         "field": [number[columns["key"][i]] for i in order],
         "roi": [columns["roi"][i] for i in order],
         "locs": [columns["n_locs"][i] for i in order],
-        "picture": [sheet.number.get(rows.places[i], -1) for i in order] if sheet.number else [-1] * len(order),
+        "picture": [sheet.number.get(places[i], -1) for i in order],
         "side": sheet.side_px,
         "abreast": sheet.abreast,
         "paints": {

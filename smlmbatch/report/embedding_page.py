@@ -12,10 +12,11 @@ from smlmbatch.analyse.tables import legible
 from smlmbatch.report import embedding_charts as charts
 from smlmbatch.report.embedding_data import Embedded, Embeddings
 from smlmbatch.report.embedding_examples import show_examples
-from smlmbatch.report.embedding_map import MapRows, map_rows, show_map
+from smlmbatch.report.embedding_map import MapRows, map_rows, shapes_differ, show_map
 from smlmbatch.report.embedding_pictures import Sheet, choose_places, small_pictures
 from smlmbatch.report.embedding_script import SCRIPT, STYLE
 from smlmbatch.report.embedding_wording import FLAG_WORDS, limits, say
+from smlmbatch.report.figures import Look
 from smlmbatch.report.gallery import Gallery
 from smlmbatch.report.lights import light_mark
 from smlmbatch.report.page import Markup, advice, document, element, join, section
@@ -159,14 +160,22 @@ def _map(page: EmbeddingPage, part: Embedded, rows: MapRows, sheet: Sheet) -> Ma
         suffix=part.suffix,
     )
     files = page.gallery.files(f"embedding_map{part.suffix}")
-    return join([element("p", charts.EYE_ONLY, class_="caution"), shown, files, element("p", _left_out(part, rows, sheet), class_="note")])
+    return join(
+        [
+            element("p", charts.EYE_ONLY, class_="caution"),
+            shown,
+            files,
+            element("p", _left_out(part, rows, sheet, page.embeddings.looks), class_="note"),
+        ]
+    )
 
 
-def _left_out(part: Embedded, rows: MapRows, sheet: Sheet) -> str:
+def _left_out(part: Embedded, rows: MapRows, sheet: Sheet, looks: Mapping[str, Look]) -> str:
     """How many ROIs the map and the sheet of pictures don't show."""
     pictured = sum(place in sheet.number for place in rows.places)
     on_map = "all" if len(rows) == len(part.rows) else f"{count(len(rows))} of {count(len(part.rows))}, evenly drawn over the conditions"
-    said = [f"A dot is a ROI ({on_map}); its shape is that of its condition."]
+    shapes = "; its shape is that of its condition" if shapes_differ(rows, looks) else ""
+    said = [f"A dot is a ROI ({on_map}){shapes}."]
     if pictured < len(rows):
         said.append(f"{count(pictured)} of them have a picture here, evenly over the conditions, so that the page stays small.")
     said.append(

@@ -135,6 +135,7 @@ SCRIPT: Final = """
     function open(i) { location.href = "fields/" + data.fields[data.field[i]][0] + ".html"; }
 
     // keys: to the next dot in a direction
+    const middle = () => nearest(view.width / 2, view.height / 2, 1e6);
     const WAYS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     function step([dx, dy]) {
       let best = -1, least = Infinity;
@@ -147,13 +148,13 @@ SCRIPT: Final = """
       if (best >= 0) show(best);
     }
     svg.addEventListener("keydown", (event) => {
-      if (event.key in WAYS) { if (current < 0) show(nearest(350, 280, 1e6)); else step(WAYS[event.key]); }
+      if (event.key in WAYS) { if (current < 0) show(middle()); else step(WAYS[event.key]); }
       else if (event.key === "Enter" && current >= 0) open(current);
       else if (event.key === "Escape") away();
       else return;
       event.preventDefault();
     });
-    svg.addEventListener("focus", () => { if (svg.matches(":focus-visible") && current < 0 && n) show(nearest(350, 280, 1e6)); });
+    svg.addEventListener("focus", () => { if (svg.matches(":focus-visible") && current < 0 && n) show(middle()); });
     svg.setAttribute("tabindex", "0");
     svg.setAttribute("role", "application");
     svg.classList.add("live");

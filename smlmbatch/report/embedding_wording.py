@@ -17,6 +17,9 @@ from smlmbatch.report.page import Markup, breakable, element, escape, join
 from smlmbatch.report.wording import NONE, count, counted, number, rounded
 
 _LEAST_ARI = 0.1  # below, clusters and conditions have next to nothing to do with each other, however sure that is
+# Share of the way from chance to all right, and what it is called: sure as it may be, 4 of 10 right where 1 in 4 is chance is little.
+_LEVELS = ((0.6, "Yes"), (0.25, "In part"), (-math.inf, "Weakly"))
+_KEPT = 0.5  # of it, left at equal density
 _APART, _NEAR = 2.0, 1.0  # distance of conditions over that of replicates: replicates agree; replicates scatter as far
 WORDS = {
     EMBEDDING: "the embedding",
@@ -62,12 +65,24 @@ def _answer(part: Embedded) -> str:
     if not told_apart(held_out):
         return "Not shown."
     plain = " Plain descriptors tell as much." if _tells_as_much(part, DESCRIPTORS) else ""
+    level = next(word for least, word in _LEVELS if _skill(held_out) >= least)
+    return f"{level}{_beyond_density(part, held_out)}.{plain}"
+
+
+def _beyond_density(part: Embedded, held_out: EmbeddingScore) -> str:
+    """What is left of it at equal density."""
     equal = _equal_density(part)
     if told_apart(equal):
-        return f"Yes, at equal density too.{plain}"
+        return ", at equal density too" if equal and _skill(equal) >= _KEPT * _skill(held_out) else ", less at equal density"
     if _tells_as_much(part, LOG_N):
-        return "Yes, but the number of locs alone tells as much."
-    return f"Yes, but hardly at equal density.{plain}" if equal is not None else f"Yes.{plain}"
+        return ", but the number of locs alone tells as much"
+    return ", but hardly at equal density" if equal is not None else ""
+
+
+def _skill(score: EmbeddingScore) -> float:
+    """From 0, as by chance, to 1, all right."""
+    chance = score.chance if math.isfinite(score.chance) else 0.0
+    return (score.value - chance) / (1 - chance) if chance < 1 else 0.0
 
 
 def _equal_density(part: Embedded) -> EmbeddingScore | None:
@@ -153,7 +168,7 @@ def _thinned(part: Embedded) -> Iterator[Markup]:
     lost = first[0].n_lost
     left_out = f" ({counted(lost, 'ROI')} with fewer left out)" if lost else ""
     said = [f"{share(s.value)}{interval(s, as_share=True)} of ROIs are told right" if s.measure == NEAREST else _indexed(s) for s in first]
-    more = [f"with {count(n)}: {_listed([_value(s) for s in scores])}" for n, scores in others]
+    more = [f"with {count(n)}, {counted(own[0].n_rois, 'ROI')} left: {_listed([_value(s) for s in own])}" for n, own in others]
     yield escape(
         f"At equal density, with {counted(n_locs, 'loc')} drawn from every ROI{left_out}, {_listed(said)}"
         f"{' (' + '; '.join(more) + ')' if more else ''}."

@@ -1,5 +1,6 @@
 """The embedding in words for a paper's methods section; sources are cited as in `methods`."""
 
+from smlmbatch.analyse.embedding_map import LEAST_DISTANCE, LEAST_ROIS, NEIGHBOURS
 from smlmbatch.config import Config
 from smlmbatch.report.embedding_data import ModelFacts
 from smlmbatch.report.wording import count, counted, length, number
@@ -45,6 +46,7 @@ def _analysis(config: Config) -> str:
         f"{counted(settings.repeats, 'time')} each (at most {counted(settings.max_rois, 'ROI')}). Accuracies are balanced, of ROIs of "
         "replicates left out whole, by 5 nearest "
         "neighbours and by logistic regression. Distances of conditions are Euclidean, between the means of their replicates\u2019 means, "
-        "with bootstrap intervals over replicates; the tree is that of average linkage. The map is by UMAP [mcinnes] (15 neighbours, "
-        f"smallest distance 0.1, at most {counted(settings.map_rois, 'ROI')}), for the eye only (seed of all draws {settings.seed})."
+        "with bootstrap intervals over replicates; the tree is that of average linkage. The map is by UMAP [mcinnes] "
+        f"({NEIGHBOURS} neighbours, smallest distance {LEAST_DISTANCE:g}, at most {counted(settings.map_rois, 'ROI')}; of fewer than "
+        f"{LEAST_ROIS} the two leading principal axes), for the eye only (seed of all draws {settings.seed})."
     )

@@ -1,6 +1,6 @@
 """Training pairs as files: what the contrastive method learns from, to look at or to learn from elsewhere.
 
-    FOLDER/pairs/parameters.csv      one row per pair: what both its members were drawn with
+    FOLDER/pairs/parameters.csv      one row per pair: what both its members were drawn with (densities times up to e^±density_jitter)
     FOLDER/pairs/rasters.npz         counts (pairs, 2, side, side) u2
     FOLDER/pairs/locs.parquet        on demand: pair, member, x_nm, y_nm; locs uniform within their pixel
     FOLDER/pairs/family.json         the family's settings; written last

@@ -89,9 +89,23 @@ def train(method: Method, config: Any, options: LoopOptions, ranks: Ranks, talk:
 
 def start(method: Method, config: Any, options: LoopOptions, ranks: Ranks, talk: Talk) -> "Run":
     """A run at its beginning, or where its newest checkpoint left it; its training material is made."""
+    talk(f"draws what is missing of {config.samples:,} training samples")
     material = make_material(method, config, options.folder / "material", ranks)
     wait_for_all(ranks)
     return Run(method, config, options, ranks, talk, material)
+
+
+class HalfPrecision(nn.Module):
+    """A network's forward pass in bfloat16 where that is safe; what it gives is as wide as what it got, so losses are not in bfloat16."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(values.device.type, dtype=torch.bfloat16):
+            found: torch.Tensor = self.network(values)
+        return found.to(values.dtype)
 
 
 class Run:
@@ -115,6 +129,8 @@ class Run:
         self._resume()
         # created after resuming: it copies rank 0's weights to the others
         self.learner: nn.Module = DistributedDataParallel(self.model) if ranks.world > 1 else self.model
+        if options.device.type == "cuda":
+            self.learner = HalfPrecision(self.learner)
         self.log = MetricsLog(options.folder, last_step=self.progress.step) if ranks.rank == 0 else None
         self.saved_at = time.monotonic()
         self.steps_here = 0
@@ -213,8 +229,7 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
         set_step(self.model, seed=self.config.seed, step=p.step)
-        with torch.autocast(self.options.device.type, dtype=torch.bfloat16, enabled=self.options.device.type == "cuda"):
-            loss, figures = self.method.loss(self.learner, batch, self.config, self.ranks)
+        loss, figures = self.method.loss(self.learner, batch, self.config, self.ranks)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()

@@ -62,9 +62,14 @@ def make_material(method: Method, config: Any, folder: Path, ranks: Ranks) -> Ma
             continue
         for name, values in method.shard(config, number).items():
             with appears_whole(_path(folder, number, name)) as partial, partial.open("wb") as file:
-                np.save(file, values, allow_pickle=False)
+                np.save(file, _smallest(values), allow_pickle=False)
     n_validation = max(1, round(n_shards * config.validation_share))
     return Material(folder, method.shard_arrays, n_shards, n_shards - n_validation, config.shard_samples)
+
+
+def _smallest(values: NDArray[Any]) -> NDArray[Any]:
+    """Counts in the smallest type that holds them: 15,000 pairs of 128 px are half a gigabyte instead of one."""
+    return values.astype(np.min_scalar_type(values.max())) if values.dtype.kind == "u" and values.size else values
 
 
 def _path(folder: Path, number: int, name: str) -> Path:

@@ -1,7 +1,6 @@
 """Embeddings in exports: beside the right ROIs, NaN where there are none, and the same numbers again."""
 
 import json
-from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -11,10 +10,10 @@ import pyarrow.parquet
 import pytest
 
 from smlmbatch.analyse.columns import EMBEDDING_COLUMNS, arrow_schema
+from smlmbatch.analyse.fingerprint import MADE_WITH_KEY
 from smlmbatch.campaign import load_plan
 from smlmbatch.export.h5ad import write_h5ad
 from smlmbatch.export.tables import write_table_csv
-from smlmbatch.store.arrays import unit_writer
 from smlmbatch.work import Campaign, FieldResult
 
 FEATURES = 5
@@ -22,7 +21,7 @@ FEATURES = 5
 
 @pytest.fixture
 def embedded(small_output, tmp_path):
-    """(table of ROIs, table of embeddings in another order with a ROI missing, campaign whose first field has a unit)."""
+    """(table of ROIs, table of embeddings in another order with a ROI missing, campaign)."""
     rois = pyarrow.parquet.read_table(small_output / "tables" / "rois.parquet")
     pyarrow.parquet.write_table(rois, tmp_path / "rois.parquet")
     kept = rois.filter(rois["kept"]).to_pylist()
@@ -33,15 +32,12 @@ def embedded(small_output, tmp_path):
         | {"embedding": rng.normal(size=FEATURES).astype(np.float32).tolist()}
         for i, row in enumerate(kept[1:])
     ]
-    table = pa.Table.from_pylist(rows[::-1], schema=arrow_schema(EMBEDDING_COLUMNS, features=FEATURES))
+    made = json.dumps({"model": "contrastive", "model_sha256": "ab" * 32}).encode()
+    schema = arrow_schema(EMBEDDING_COLUMNS, features=FEATURES).with_metadata({MADE_WITH_KEY: made})
+    table = pa.Table.from_pylist(rows[::-1], schema=schema)
     pyarrow.parquet.write_table(table, tmp_path / "embeddings.parquet")
-    with unit_writer(tmp_path / "unit.zarr.zip", "embed") as out:
-        for name, values in {"roi": [0], "channel": [0], "n_locs": [9]}.items():
-            out.write(name, np.array(values))
-        out.write("embedding", np.zeros((1, FEATURES)))
-        out.attrs = {"model": "contrastive", "model_sha256": "ab" * 32}
     plan = load_plan(small_output)
-    fields = [FieldResult(field=field, units={"embed": tmp_path / "unit.zarr.zip"}) for field in plan.fields]
+    fields = [FieldResult(field=field, units={}) for field in plan.fields]
     return kept, rows, Campaign(output=tmp_path, config=plan.config, fields=tuple(fields))
 
 
@@ -68,10 +64,9 @@ def test_anndata_carries_vectors_map_clusters_and_model(embedded, tmp_path):
 def test_a_campaign_without_embeddings_has_none(embedded, tmp_path):
     _, _, campaign = embedded
     table = pyarrow.parquet.read_table(tmp_path / "embeddings.parquet")
-    plain = replace(campaign, fields=tuple(replace(result, units={}) for result in campaign.fields))
     for spoil in (lambda path: pyarrow.parquet.write_table(table.slice(0, 0), path), lambda path: path.unlink()):
         spoil(tmp_path / "embeddings.parquet")
-        write_h5ad(tmp_path / "rois.parquet", tmp_path / "rois.h5ad", plain)
+        write_h5ad(tmp_path / "rois.parquet", tmp_path / "rois.h5ad", campaign)
         with h5py.File(tmp_path / "rois.h5ad") as file:
             assert set(file["obsm"]) == {"spatial"}
             assert "kmeans" not in file["obs"]

@@ -6,7 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from smlmbatch.report.embedding_map import HEIGHT, WIDTH, _to_px
+from smlmbatch.report.embedding_map import HEIGHTS, WIDTH, _to_px, map_height
 from smlmbatch.report.embedding_pictures import choose_places, examples, small_pictures
 
 
@@ -73,11 +73,14 @@ def test_places_are_chosen_evenly_over_groups_and_fields():
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 500])
-def test_all_dots_lie_on_the_map_on_one_scale(n):
+@pytest.mark.parametrize("stretch", [0.0, 0.1, 1.0, 9.0])
+def test_all_dots_lie_on_the_map_on_one_scale(n, stretch):
     rng = np.random.default_rng(n)
-    x, y = rng.normal(size=n) * 30 + 1e4, rng.normal(size=n)
-    x_px, y_px = _to_px(x, y)
-    assert ((x_px >= 0) & (x_px <= WIDTH) & (y_px >= 0) & (y_px <= HEIGHT)).all()
-    if n == 500:
+    x, y = rng.normal(size=n) * 30 + 1e4, stretch * 30 * rng.normal(size=n)
+    height = map_height(x, y)
+    x_px, y_px = _to_px(x, y, height)
+    assert HEIGHTS[0] <= height <= HEIGHTS[1]
+    assert ((x_px >= 0) & (x_px <= WIDTH) & (y_px >= 0) & (y_px <= height)).all()
+    if n == 500 and stretch:
         assert np.ptp(x_px) / np.ptp(x) == pytest.approx(np.ptp(y_px) / np.ptp(y))
         assert y_px[np.argmax(y)] == y_px.min()

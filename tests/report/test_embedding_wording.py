@@ -82,6 +82,12 @@ NOT_BY_DENSITY = score("log N", "accuracy nearest", 0.5, 0.4, 0.6)
         # intervals of three replicates overlap; each value lies beyond the other's all the same
         ((KNOWN, score("log N", "accuracy nearest", 0.5, 0.1, 0.85)), "Yes."),
         ((KNOWN,), "Yes."),
+        ((score("embedding", "accuracy nearest", 0.75, 0.7, 0.8),), "In part."),
+        ((score("embedding", "accuracy nearest", 0.6, 0.55, 0.65),), "Weakly."),  # sure, and little all the same
+        (
+            (KNOWN, score("embedding", "accuracy nearest", 0.6, 0.55, 0.65, n_locs=900)),
+            "Yes, less at equal density.",
+        ),
         ((score("embedding", "accuracy nearest", 0.6, 0.45, 0.75),), "Not shown."),
         ((score("embedding", "accuracy nearest", 0.5),), "Not shown."),
         ((score("embedding", "accuracy nearest", 1.0),), "Yes."),  # replicates don't vary: no interval
@@ -121,7 +127,7 @@ def test_equal_density_is_told_with_what_was_lost():
     assert "and the adjusted Rand index is 0.40 (95 % interval 0.30 to 0.50)." in found
     several = text(say(part(KNOWN, EQUAL, replace(EQUAL, n_locs=431, n_rois=120, value=0.7))))
     assert "with 431 locs drawn from every ROI, 70 %" in several
-    assert "(with 900: 80 %)." in several
+    assert "(with 900, 100 ROIs left: 80 %)." in several
 
 
 def test_why_no_replicate_could_be_left_out_is_said():

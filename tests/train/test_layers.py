@@ -49,6 +49,21 @@ def test_batch_norm_over_two_ranks_is_that_of_the_whole():
     assert torch.allclose(layer.var, whole.running_var, atol=1e-12)
 
 
+def test_batch_norm_over_ranks_sums_more_widely_than_bfloat16():
+    """Of numbers around 100 that differ by 1: in bfloat16, mean and variance would be lost."""
+    x = 100 + torch.randn(64, 2, 16, 16, generator=torch.Generator().manual_seed(3))
+    asking = Pretend(0)
+    layer = BatchNorm(2)
+    layer.ranks = asking
+    layer(x.bfloat16())
+    layer = BatchNorm(2)
+    layer.ranks = Pretend(1, asking.asked)
+    out = layer(x.bfloat16()).detach()
+    assert out.dtype == torch.bfloat16
+    assert torch.allclose(layer.mean, 0.1 * x.bfloat16().float().mean((0, 2, 3)), rtol=1e-4)
+    assert abs(float(out.float().std()) - 1) < 0.1
+
+
 def test_batch_norm_in_evaluation_uses_what_it_learned():
     layer = BatchNorm(2)
     layer(torch.randn(8, 2, 3, generator=torch.Generator().manual_seed(2)))

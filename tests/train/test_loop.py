@@ -9,7 +9,7 @@ import torch
 
 from smlmbatch.methods.contrastive.recipe import PAPER, Contrastive, ContrastiveConfig
 from smlmbatch.methods.method import Alone
-from smlmbatch.train.loop import LoopOptions, Run
+from smlmbatch.train.loop import HalfPrecision, LoopOptions, Run
 from smlmbatch.train.material import make_material
 from smlmbatch.train.metrics import MetricsLog
 
@@ -105,6 +105,20 @@ def test_paper_network_is_as_stated():
     assert [linear[0].in_features, linear[-1].out_features, len(linear)] == [128, 512, 3]
     out = network.eval()(torch.ones(2, 128, 128))
     assert ((out > 0) & (out < 1)).all()
+
+
+def test_half_precision_is_for_the_network_alone():
+    """Inside, products are bfloat16; what the loss gets is float32 again."""
+    torch.set_num_threads(1)
+    seen = []
+    network = torch.nn.Linear(4, 3)
+    network.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    values = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    found = HalfPrecision(network)(values)
+    assert (seen, found.dtype) == ([torch.bfloat16], torch.float32)
+    assert torch.allclose(found, network(values), atol=0.05)
+    found.sum().backward()
+    assert network.weight.grad.dtype == torch.float32
 
 
 def test_metrics_of_a_lost_life_go(tmp_path):

@@ -92,6 +92,14 @@ def test_shards_are_made_once_and_by_any_number_of_ranks_alike(tmp_path):
     assert method.made == [3]
 
 
+def test_counts_are_kept_small_and_whole(tmp_path):
+    make_material(Numbers(), Config, tmp_path, Alone())
+    kept = [np.load(tmp_path / f"00000{shard}.count.npy") for shard in (2, 3)]
+    assert [values.dtype for values in kept] == [np.uint8, np.uint16]
+    assert kept[1].tolist() == [300, 301, 302, 303, 304, 305]
+    assert np.load(tmp_path / "000002.value.npy").dtype == np.float32
+
+
 def test_rows_are_read_as_floats(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "_OPEN_SHARDS", 2)
     made = make_material(Numbers(), Config, tmp_path, Alone())

@@ -21,12 +21,13 @@ ROIS: Final = 50  # per condition, as in the seed paper
 
 
 def judge(network: "nn.Module", config: "ContrastiveConfig", *, seeds: tuple[int, ...] = SEEDS) -> dict[str, dict[str, float]]:
-    """Set → "ARI", its standard deviation over seeds, "ARI of log N"; for the fibre gradient "Spearman", of the leading axis."""
+    """Set → "ARI", its standard deviation over several seeds, "ARI of log N"; for the fibre gradient "Spearman"."""
     figures = {}
     for name in SETS:
         found = [judge_set(network, config, name, seed=seed) for seed in seeds]
         figures[name] = {key: float(np.mean([f[key] for f in found])) for key in found[0]}
-        figures[name]["SD of ARI"] = float(np.std([f["ARI"] for f in found], ddof=1)) if len(seeds) > 1 else 0.0
+        if len(seeds) > 1:
+            figures[name]["SD of ARI"] = float(np.std([f["ARI"] for f in found], ddof=1))
     return figures
 
 
