@@ -30,15 +30,16 @@ HEADING: Final = "## Ablation"
 
 # Changed setting → its values; the recipe's own value is left out when trials are planned, for it is the row "default".
 VARIED: Final[Mapping[str, tuple[Any, ...]]] = {
-    "as_if_locs": (0.0, 2000.0),
+    "as_if_locs": (0.0,),
     "pool": (1, 4),
-    "temperature": (0.03, 0.05, 0.1, 0.5),
+    "temperature": (0.05, 0.1, 0.5),
     "weighting": ("outside", "logit", "none"),
     "head": ("linear", "sigmoid"),
     "counts": ("raw", "sqrt", "log1p", "binary"),
-    "density_jitter": (0.0, 0.8),
+    "density_jitter": (0.0,),
     "dropout": (0.0, 0.2),
 }
+UNTRAINED: Final = "untrained"
 BUDGETS: Final[Mapping[str, Mapping[str, Any]]] = {"small": {"samples": 3072, "epochs": 8}, "full": {}}
 # Columns: (set, figure) → heading. What has a set of equal numbers of locs comes first: there density is no help.
 COLUMNS: Final[Mapping[tuple[str, str], str]] = {
@@ -79,6 +80,8 @@ def planned_trials(*, budget: str, seeds: int, only: Sequence[str] = ()) -> list
     for name, options in VARIED.items():
         if not only or name in only:
             changes |= {f"{name} = {option}": {name: option} for option in options if option != getattr(default, name)}
+    if not only or UNTRAINED in only:
+        changes[UNTRAINED] = {"learning_rate": 1e-30}  # of its settings all that differs, so that the trial has a key of its own
     if not only or "paper" in only:
         convolutions: dict[str, Any] = {"encoder": "paper", "channels": (8, 16)}
         changes["encoder = paper"] = convolutions
@@ -108,6 +111,10 @@ def run_trial(trial: Trial) -> dict[str, Any]:
     method = Contrastive()
     config = config_of(method, trial.values)
     begun_s = time.process_time()
+    if trial.change == UNTRAINED:
+        torch.manual_seed(config.seed)
+        figures = judge(method.build(config), config, seeds=JUDGED_ON)
+        return {"key": trial.key, "change": trial.change, "seed": config.seed, "cpu_s": 0.0, "top_1": float("nan"), "figures": figures}
     with tempfile.TemporaryDirectory(prefix="smlmbatch-ablation-") as folder:
         options = LoopOptions(folder=Path(folder), device=torch.device("cpu"), checkpoint_s=1e9)
         trained = train(method, config, options, Alone(), lambda said: None)
@@ -168,6 +175,8 @@ def _cell(values: Sequence[float], base: Sequence[float]) -> str:
     import numpy as np
 
     mean = float(np.mean(values))
+    if not np.isfinite(mean):
+        return "–"
     if len(values) < 2:
         return f"{mean:.2f}"
     spread = float(np.std(values, ddof=1))

@@ -6,8 +6,10 @@ same dye (centroids over cells' means; the root of their mean square over the tw
 counts for more. Its interval is a bootstrap over cells within each kind; with two cells of one kind it is a rough one. Beside it the share
 of the same protein among the 15 nearest ROIs in cells of the other kind, of same protein and same dye alike many (0.5 = neither).
 
-All at all localisations, at an equal number in each ROI (the 10th percentile of the emptiest of the four), and with blinks merged, as dyes
-blink differently; for the embedding, the z-scored descriptors and the number of localisations alone:  python -m benchmarks.dye_swap [MODEL]
+All at all localisations and at an equal number in each ROI (the 10th percentile of the emptiest of the four), for the embedding, the
+z-scored descriptors and the number of localisations alone. Blinks of following frames are merged in these files already.
+
+    python -m benchmarks.dye_swap [MODEL]
 """
 
 import csv
@@ -59,9 +61,7 @@ def measure(folder: Path, model: str = "auto") -> dict[str, Any]:
     found: dict[str, Any] = {"all": _judge(output)}
     n_locs = _equal_n(output)
     _run(sheet, output, model, n_locs=n_locs)
-    found |= {"n_locs": n_locs, "equal": {"embedding": judge(_embedded(output))}}
-    _run(sheet, output, model, n_locs=0, merged=True)
-    return found | {"merged": _judge(output), "model_sha256": _model(output)}
+    return found | {"n_locs": n_locs, "equal": {"embedding": judge(_embedded(output))}, "model_sha256": _model(output)}
 
 
 def _prepare(folder: Path) -> Path:
@@ -86,11 +86,10 @@ def _prepare(folder: Path) -> Path:
     return sheet
 
 
-def _run(sheet: Path, output: Path, model: str, *, n_locs: int, merged: bool = False) -> None:
+def _run(sheet: Path, output: Path, model: str, *, n_locs: int) -> None:
     settings = sheet.with_name("settings.toml")
     # the question is answered here, so the campaign's own analysis is kept short
     lean = "[embeddings]\nrepeats = 1\nmax_rois = 100\nmap_rois = 100\n"
-    lean += "[prepare]\nmerge_nena = 4.0\nmerge_dark_frames = 2\n" if merged else ""
     settings.write_text(f'[embed]\nn_locs = {n_locs}\nmin_locs = {LEAST_LOCS}\n[compare]\nconditions = "protein,dye"\n{lean}')
     command = [sys.executable, "-m", "smlmbatch", "run", sheet, output, "--unit", "nm", "--config", settings, "--update", "--model", model]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
@@ -205,7 +204,7 @@ def _shares(rois: Rois) -> dict[str, float]:
 def shown(found: dict[str, Any]) -> str:
     """The figure in words."""
     texts = []
-    for name, label in (("all", "all locs"), ("equal", f"{found['n_locs']} locs each"), ("merged", "blinks merged")):
+    for name, label in (("all", "all locs"), ("equal", f"{found['n_locs']} locs each")):
         own = found[name]["embedding"]
         near = f"{own['neighbours']:.0%} [{own['neighbours_low']:.0%}, {own['neighbours_high']:.0%}] of neighbours"
         texts.append(f"{label}: {own['ratio']:.2f} [{own['ratio_low']:.2f}, {own['ratio_high']:.2f}], {near}")

@@ -22,7 +22,11 @@ def training_shard(config: "ContrastiveConfig", number: int) -> dict[str, NDArra
 def perlin_family(config: "ContrastiveConfig") -> PerlinConfig:
     """The family of patterns at the model's pixel size."""
     return PerlinConfig(
-        side_px=config.side_px, side_um=config.side_nm / 1000.0, shard_pairs=config.shard_samples, density_jitter=config.density_jitter
+        side_px=config.side_px,
+        side_um=config.side_nm / 1000.0,
+        shard_pairs=config.shard_samples,
+        density_per_um2=config.density_per_um2,
+        density_jitter=config.density_jitter,
     )
 
 

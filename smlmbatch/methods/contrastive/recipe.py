@@ -33,6 +33,7 @@ class ContrastiveConfig:
     samples: int = 10_240  # pairs, 40 shards; more made no difference
     validation_share: float = 0.2
     shard_samples: int = 256
+    density_per_um2: tuple[float, float] = (5.0, 1000.0)  # of the patterns; cells are often sparser than the paper's 20
     density_jitter: float = 0.4  # of a pair's members: density counts, but not to the last loc
     # network
     encoder: Literal["quick", "paper"] = "quick"
@@ -42,7 +43,7 @@ class ContrastiveConfig:
     channels: tuple[int, int] = (16, 32)
     pool: int = 1  # 1 = over the whole map, 4 = the paper's way of keeping places
     features: int = 128
-    dropout: float = 0.2
+    dropout: float = 0.0
     head: Literal["linear", "sigmoid"] = "linear"
     # loss
     temperature: float = 0.05
@@ -65,6 +66,9 @@ class ContrastiveConfig:
                 raise ConfigError(f"contrastive: {name} = {getattr(self, name)!r}: wanted more than 0")
         if not 0 <= self.dropout < 1 or not 0 < self.validation_share < 1:
             raise ConfigError("contrastive: dropout and validation_share: wanted shares below 1")
+        low, high = self.density_per_um2
+        if not 0 < low < high:
+            raise ConfigError(f"contrastive: density_per_um2 = {list(self.density_per_um2)}: wanted two densities, the lower first")
         if self.samples // self.shard_samples < 2:
             raise ConfigError(f"contrastive: samples = {self.samples}: wanted two shards ({2 * self.shard_samples}) or more")
 
@@ -73,7 +77,9 @@ PAPER: Final = ContrastiveConfig(
     samples=15_000,
     shard_samples=200,
     side_px=128,
+    density_per_um2=(20.0, 1000.0),
     density_jitter=0.0,
+    dropout=0.2,
     encoder="paper",
     as_if_locs=0.0,
     channels=(8, 16),
