@@ -176,7 +176,7 @@ def _cell(values: Sequence[float], base: Sequence[float]) -> str:
 
     mean = float(np.mean(values))
     if not np.isfinite(mean):
-        return "–"
+        return "-"
     if len(values) < 2:
         return f"{mean:.2f}"
     spread = float(np.std(values, ddof=1))

@@ -22,7 +22,8 @@ SIZES = (("small", 7, 40), ("large", 40, 700))  # about 2,000 and 700,000 locs a
 def measure_costs(folder: Path) -> dict[str, Any]:
     """Fit the cost model through small and large simulated fields and write it where plans read it from."""
     records = {name: _run_simulated(folder / name, cell_um, density) for name, cell_um, density in SIZES}
-    stages = {stage: fit_cost(_point(records[name], stage) for name, _, _ in SIZES) for stage in ("ingest", "tile", "quality", "measure", "embed")}
+    of_fields = ("ingest", "tile", "quality", "measure", "embed")
+    stages = {stage: fit_cost(_point(records[name], stage) for name, _, _ in SIZES) for stage in of_fields}
     stages["ingest"]["most_mib"] = 2048  # --memory bounds it
     stages["report"] = fit_cost(_report_point(folder / f"report{fields}", fields) for fields in (10, 200))
     bytes_per_loc = _bytes_per_loc(folder / "large" / "out", records["large"])

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import ndtri
 
-from smlmbatch.store.field_locs import FieldLocs
 from smlmbatch.raster import render_counts
+from smlmbatch.store.field_locs import FieldLocs
 
 if TYPE_CHECKING:
     from shapely import Geometry, Polygon
