@@ -1,4 +1,4 @@
-"""Does the embedding see the protein or the dye? EGFR and EREG in the same cells, dyes swapped between cells (seed paper, Fig 4c).
+"""Does the embedding see the protein or the dye? EGFR and EREG in the same cells, dyes swapped between cells (Shirgill et al., Fig 4c).
 
 Six real cells of two colours: in some EGFR carries the dye 568 and EREG 647, in the others the reverse. Two distances are held against
 each other, both between cells of the two kinds: that of the same protein with the other dye, and that of the other protein with the

@@ -116,6 +116,8 @@ def compare(output: Path, others: tuple[Path, ...], csv_file: Path | None, as_js
 
     if csv_file is not None and any(csv_file.resolve().is_relative_to(folder.resolve()) for folder in (output, *others)):
         raise ConfigError(f"--csv {csv_file}: lies in a campaign's folder; name a file elsewhere")
+    if csv_file is not None and csv_file.is_dir():
+        raise ConfigError(f"--csv {csv_file}: is a folder; name a file")
     campaign, *known = read_campaigns((output, *others))
     placements = place(campaign, known)
     if csv_file is not None:

@@ -189,7 +189,7 @@ class EmbeddingsConfig:
     """How a campaign's embeddings are analysed. Nothing here changes a unit: only tables and report."""
 
     clusters: int = 0  # of K-means and Ward; 0 = as many as conditions
-    n_locs: int = 900  # density normalisation: regions thinned to this many locs; 900 = 100 per um2, as in the seed paper
+    n_locs: int = 900  # density normalisation: regions thinned to this many locs; 900 = 100 per um2, as Shirgill et al. took
     repeats: int = 20  # of each density normalisation
     max_rois: int = 2000  # enter normalisations and baselines, drawn evenly over conditions
     map_rois: int = 5000  # enter the map (UMAP), drawn evenly over conditions

@@ -108,8 +108,12 @@ def _table(path: Path) -> Any:
 
     mend = "run the campaign to its end, or `smlmbatch report`"
     try:
-        return pq.ParquetFile(path).read(columns=list(_COLUMNS))
-    except FileNotFoundError as error:
+        file = pq.ParquetFile(path)
+        missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
+        if missing:
+            raise InputError(path, f"has no column {missing[0]}", "the embeddings of a finished campaign", mend)
+        return file.read(columns=list(_COLUMNS))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(path, "is not there", "the embeddings of a finished campaign", mend) from error
     except (OSError, pa.ArrowException) as error:
         raise InputError(path, f"can't be read as Parquet ({error})", "the embeddings of a finished campaign", mend) from error
@@ -122,6 +126,9 @@ def _making(path: Path, metadata: Mapping[bytes, bytes]) -> Making:
         why = made.get("why_none", "it doesn't say what they were made with").rstrip(".")
         mend = 'set `[embed] model = "auto"` or a model, and run again with --update'
         raise InputError(path, f"has no embeddings: {why}", "embedded ROIs", mend)
+    unsaid = [field.name for field in dataclasses.fields(Making) if field.name not in made]
+    if unsaid:
+        raise InputError(path, f"doesn't say with which {unsaid[0]} it was made", "the table as it was written", "run with --force")
     return Making(**{field.name: made[field.name] for field in dataclasses.fields(Making)})
 
 

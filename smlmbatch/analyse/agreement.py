@@ -3,6 +3,8 @@
 The index (Hubert & Arabie, J Classif 2:193, 1985) is 1 for equal groupings and 0 on average for unrelated ones. Its interval is a
 bootstrap over ROIs: drawing n pairs (group, cluster) with replacement is one multinomial draw of the contingency table, which takes
 microseconds instead of a resampling of rows. ROIs enter as if independent, so the interval is too narrow where those of a cell are alike.
+A ROI drawn twice agrees with itself, which raises the index of resamples: plain percentiles of unrelated groupings (5 conditions of 50
+ROIs) lie above 0 in 42 of 100. The interval is therefore of the resamples less their mean excess; with it, in 1 of 100.
 """
 
 from typing import Final
@@ -65,6 +67,12 @@ def resampled_rand(table: NDArray[np.integer], *, draws: int, rng: np.random.Gen
     return adjusted_rand(found.reshape(draws, *table.shape))
 
 
+def without_excess(resampled: NDArray[np.float64], index: float) -> NDArray[np.float64]:
+    """Resampled indices with the mean of those that are finite moved onto the index they are resamples of; none above 1."""
+    finite = resampled[np.isfinite(resampled)]
+    return np.asarray(np.minimum(resampled - (finite.mean() - index if len(finite) else 0.0), 1.0))
+
+
 def interval(values: NDArray[np.float64]) -> tuple[float, float]:
     """2.5th and 97.5th percentile of those that are finite; NaN where none is."""
     finite = values[np.isfinite(values)]
@@ -75,7 +83,7 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float]:
 def entropies(table: NDArray[np.integer]) -> NDArray[np.float64]:
     """Shannon entropy of each cluster's composition over that of an even one: (clusters,) f8 of (groups, clusters).
 
-    0 = one group alone, 1 = all groups alike; NaN with one group, or for an empty cluster (seed paper, Fig 2).
+    0 = one group alone, 1 = all groups alike; NaN with one group, or for an empty cluster (Shirgill et al., Fig 2).
 
     >>> entropies(np.array([[50, 47], [3, 50], [0, 0], [0, 0], [0, 0]])).round(4).tolist()
     [0.1352, 0.4304]

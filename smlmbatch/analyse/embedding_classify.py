@@ -7,7 +7,7 @@ replicate; chance is 1 over the number of conditions. Its interval is that of t 
 don't vary. Two ways to tell: the 5 nearest neighbours, by distances as they are (votes weighted so that all conditions count alike), and
 logistic regression (features z-scored on what is learned from, L2, C = 1).
 
-The same for cells: mean embeddings of a cell's ROIs, and these of all channels side by side (the seed paper's outlook).
+The same for cells: mean embeddings of a cell's ROIs, and these of all channels side by side (the outlook of Shirgill et al.).
 """
 
 import warnings
@@ -99,7 +99,9 @@ def roi_scores(
     return scores
 
 
-def cell_scores(vectors: Vectors, *, cell: Names, condition: Names, replicate: Names, channel: int | None) -> list[EmbeddingScore]:
+def cell_scores(
+    vectors: Vectors, *, cell: Names, condition: Names, replicate: Names, channel: int | None, n_locs: int = 0, seed: int = 0
+) -> list[EmbeddingScore]:
     """Both accuracies of cells, each the mean of its ROIs' vectors; `n_rois` counts cells.
 
     Parameters
@@ -107,11 +109,26 @@ def cell_scores(vectors: Vectors, *, cell: Names, condition: Names, replicate: N
     cell : (n,) names that no two cells share (field's key and cell)
     """
     cells = _cells(vectors, cell=cell, condition=condition, replicate=replicate)
-    return roi_scores(cells.means, condition=cells.condition, replicate=cells.replicate, channel=channel, representation=CELLS)
+    return roi_scores(
+        cells.means,
+        condition=cells.condition,
+        replicate=cells.replicate,
+        channel=channel,
+        representation=CELLS,
+        n_locs=n_locs,
+        seed=seed,
+    )
 
 
 def all_channel_scores(
-    vectors: Vectors, *, cell: Names, condition: Names, replicate: Names, channel: NDArray[np.integer]
+    vectors: Vectors,
+    *,
+    cell: Names,
+    condition: Names,
+    replicate: Names,
+    channel: NDArray[np.integer],
+    n_locs: int = 0,
+    seed: int = 0,
 ) -> list[EmbeddingScore]:
     """Both accuracies of cells, the means of all channels side by side; none with one channel.
 
@@ -132,6 +149,8 @@ def all_channel_scores(
         replicate=names[:, 2],
         channel=None,
         representation=CELLS_OF_ALL_CHANNELS,
+        n_locs=n_locs,
+        seed=seed,
         n_lost=len(every) - len({group[0] for group in shared}),
     )
 
@@ -166,7 +185,7 @@ def accuracy(vectors: Vectors, condition: Names, replicate: Names, *, tell: Tell
     names = sorted(set(condition.tolist()), key=natural_key)
     replicates = {name: sorted(set(replicate[condition == name].tolist()), key=natural_key) for name in names}
     if len(names) < 2:
-        return Accuracy(value=np.nan, note="one condition: nothing to tell apart" if names else "no ROI was embedded")
+        return Accuracy(value=np.nan, note="one condition: nothing to tell apart" if names else "no ROI is left")
     if alone := [name for name in names if len(replicates[name]) < 2]:
         return Accuracy(value=np.nan, note=f"only one replicate of {', '.join(alone)}: none can be left out")
     classes = np.array([names.index(name) for name in condition.tolist()], dtype=np.intp)

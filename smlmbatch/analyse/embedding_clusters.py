@@ -1,7 +1,7 @@
 """K-means and Ward clusters of embeddings, numbered by size; the bend of K-means' inertia.
 
-K-means with 10 starts of a fixed seed, on the vectors as they are (seed paper, Methods). Above 20,000 ROIs it is fitted on 20,000 drawn
-evenly over conditions, and all are assigned to the nearest centre: more change a centre by next to nothing and cost minutes.
+K-means with 10 starts of a fixed seed, on the vectors as they are (Shirgill et al., Methods). Above 20,000 ROIs it is fitted on 20,000
+drawn evenly over conditions, and all are assigned to the nearest centre: more change a centre by next to nothing and cost minutes.
 One thread: sums over another number of threads round otherwise.
 """
 

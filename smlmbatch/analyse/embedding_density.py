@@ -1,7 +1,7 @@
 """Embeddings at equal numbers of locs: what is left of a difference when density is taken away.
 
 Each ROI is thinned at random to the same number of locs and embedded again by the same network, several times with other draws. Two
-numbers: the one of `[embeddings] n_locs` (900 per ROI = 100 per um2, as in the seed paper), and the 10th percentile of the condition
+numbers: the one of `[embeddings] n_locs` (900 per ROI = 100 per um2, as Shirgill et al.), and the 10th percentile of the condition
 with the fewest, so that no condition loses more than a tenth of its ROIs. ROIs with fewer locs are left out and counted. A draw is keyed
 by field, ROI, channel and repeat, so it is the same whatever else is embedded.
 """

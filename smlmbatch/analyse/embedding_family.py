@@ -18,7 +18,7 @@ from smlmbatch.analyse.embedding_density import RANDOM_REPEATS, Embedder, Place,
 from smlmbatch.analyse.embedding_distances import centre_of, distances
 from smlmbatch.analyse.embedding_draw import KMEANS, MAP, ORDER, SAMPLE, draw_evenly, generator, seed_of
 from smlmbatch.analyse.embedding_map import LEAST_ROIS, draw_map
-from smlmbatch.analyse.embedding_order import Order, OrderFound, follow, leading_axis, order_of_names
+from smlmbatch.analyse.embedding_order import NAMES_ORDER, Order, OrderFound, follow, leading_axis, order_of_names, p_text
 from smlmbatch.analyse.embedding_rows import EmbeddedRois, Family
 from smlmbatch.analyse.embedding_scores import (
     ARI_KMEANS,
@@ -49,12 +49,13 @@ _SIGNIFICANT: Final = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyResult:
-    """What was found of one family; the first four for its rows, -1 or NaN where there is none."""
+    """What was found of one family; the first four for its rows, -1 or NaN where there is none; `is_umap` says how places were found."""
 
     kmeans: NDArray[np.int32]
     ward: NDArray[np.int32]
     axis_1: NDArray[np.float64]
     place: NDArray[np.float32]
+    is_umap: bool
     scores: tuple[EmbeddingScore, ...]
     clusters: tuple[EmbeddingCluster, ...]
     distances: tuple[EmbeddingDistance, ...]
@@ -106,7 +107,8 @@ def analyse_family(material: Material, *, config: Config) -> FamilyResult:
     """Clusters, axis, map, scores and distances of one family."""
     family, vectors = material.family, material.vectors
     seed = config.embeddings.seed
-    elbows, bend = elbow_scores(vectors[material.sample], channel=family.channel, seed=seed)
+    n_locs = material.rois.settings.n_locs
+    elbows, bend = elbow_scores(vectors[material.sample], channel=family.channel, n_locs=n_locs, seed=seed)
     kmeans, of_kmeans = _k_means(family, vectors, bend, config=config)
     place, of_map = _map(family, vectors, config=config)
     axis_1 = leading_axis(vectors)
@@ -120,6 +122,7 @@ def analyse_family(material: Material, *, config: Config) -> FamilyResult:
         ward=_ward(material, vectors, bend, config=config),
         axis_1=axis_1,
         place=place,
+        is_umap=bool(len(vectors)) and not of_map,
         scores=tuple(scores),
         clusters=tuple(_cluster_rows(family, kmeans)),
         distances=tuple(far),
@@ -214,30 +217,33 @@ def _orders(material: Material, axis_1: NDArray[np.float64], *, config: Config) 
     scores: list[EmbeddingScore] = []
     flags: list[EmbeddingFlag] = []
     replicate = np.unique(family.replicate, return_inverse=True)[1].reshape(-1) if len(axis_1) else np.empty(0, np.intp)
+    known: list[NDArray[np.intp]] = []
     for order, values in stated:
         number = np.array([order.number.get(value, np.nan) for value in values.tolist()])
         rows = np.flatnonzero(np.isfinite(number))
-        if len(np.unique(number[rows])) < 2:
-            continue
+        ranks = np.unique(number, return_inverse=True)[1].reshape(-1)
+        if len(np.unique(number[rows])) < 2 or any(np.array_equal(ranks, others) for others in known):
+            continue  # nothing to order, or in the order of names already ("5 nM" and a column dose)
+        known.append(ranks)
         rng = generator(config.embeddings.seed, ORDER, family.channel, order.name)
         found = follow(axis_1[rows], number[rows], replicate[rows], rng=rng)
-        scores += _order_scores(family, order, found, number[rows])
+        scores += _order_scores(family, order, found, number[rows], n_locs=material.rois.settings.n_locs)
         flags.append(_order_flag(family, order, found))
     return scores, flags
 
 
-def _order_scores(family: Family, order: Order, found: OrderFound, number: NDArray[np.float64]) -> list[EmbeddingScore]:
+def _order_scores(family: Family, order: Order, found: OrderFound, number: NDArray[np.float64], *, n_locs: int) -> list[EmbeddingScore]:
     # expected |rank correlation| of unrelated values, by its variance 1 / (n - 1)
     chance = float(np.sqrt(2.0 / np.pi / (found.n_replicates - 1)))
     manner = "all arrangements" if found.exact else "20,000 arrangements drawn"
-    p = f"p = {found.p:.2g} by permutation of {found.n_replicates} replicates ({manner})" if np.isfinite(found.p) else "nothing varies"
+    p = f"{p_text(found.p)} by permutation of {found.n_replicates} replicates ({manner})" if np.isfinite(found.p) else "nothing varies"
     values = {"Spearman ROIs": (found.of_rois, np.nan, ""), "Spearman replicates": (found.of_replicates, chance, p)}
     return [
         EmbeddingScore(
             channel=family.channel,
             label=f"order of {order.name}",
             representation=EMBEDDING,
-            n_locs=0,
+            n_locs=n_locs,
             measure=measure,
             value=value,
             low=np.nan,
@@ -256,15 +262,18 @@ def _order_scores(family: Family, order: Order, found: OrderFound, number: NDArr
 
 
 def _order_flag(family: Family, order: Order, found: OrderFound) -> EmbeddingFlag:
-    about = f"rank correlation of the leading axis with the order of {order.name}"
+    what = "the numbers in conditions' names" if order.name == NAMES_ORDER else f"the numbers in column {order.name}"
+    about = "rank correlation of the leading axis with these"
     if not np.isfinite(found.p):
-        return EmbeddingFlag(channel=family.channel, kind="order", light="grey", text=f"The {about} is undefined: replicates don't vary.")
-    size = f"{found.of_replicates:.2f} over {found.n_replicates} replicates, p = {found.p:.2g}; {found.of_rois:.2f} over ROIs"
+        return EmbeddingFlag(
+            channel=family.channel, kind="order", light="grey", text=f"Nothing can be said of {what}: replicates don't vary."
+        )
+    size = f"{found.of_replicates:.2f} over {found.n_replicates} replicates, {p_text(found.p)}; {found.of_rois:.2f} over ROIs"
     if found.p < _SIGNIFICANT:
         return EmbeddingFlag(
-            channel=family.channel, kind="order", light="green", text=f"Embeddings follow the order of {order.name} ({about}: {size})."
+            channel=family.channel, kind="order", light="green", text=f"Embeddings follow the order of {what} ({about}: {size})."
         )
-    text = f"Embeddings don't follow the order of {order.name} beyond chance ({about}: {size})."
+    text = f"Embeddings don't follow the order of {what} beyond chance ({about}: {size})."
     return EmbeddingFlag(channel=family.channel, kind="order", light="grey", text=text)
 
 
@@ -335,8 +344,8 @@ def _untrained_vectors(embedder: Embedder, material: Material, *, config: Config
 
 def _at_equal_numbers(material: Material, *, config: Config) -> list[Representation]:
     """Embeddings of ROIs thinned to equal numbers of locs, trained and untrained."""
-    if material.embedder is None or material.rasters is None:
-        return []
+    if material.embedder is None or material.rasters is None or len(material.family.names) < 2:
+        return []  # of one condition nothing can be told, and a draw takes as long as with two
     n_locs = material.rasters.sum(axis=(1, 2), dtype=np.int64)
     settings, found = config.embeddings, []
     family, places = material.family, material.places()
@@ -381,7 +390,7 @@ def _accuracies(
     condition, replicate, seed = family.condition, family.replicate, config.embeddings.seed
     n_locs = material.rois.settings.n_locs
     scores = roi_scores(vectors, condition=condition, replicate=replicate, channel=channel, n_locs=n_locs, seed=seed)
-    for one in (one for one in others if one.name != RANDOM or not one.n_locs):
+    for one in (one for one in others if one.name != RANDOM or one.n_locs == n_locs):
         scores += roi_scores(
             one.draws[0],  # of several draws the first: folds take long
             condition=condition[one.rows],
@@ -392,7 +401,11 @@ def _accuracies(
             n_lost=sum(one.lost),
             seed=seed,
         )
-    return [*scores, *cell_scores(vectors, cell=cells_of(material), condition=condition, replicate=replicate, channel=channel)]
+    cell = cells_of(material)
+    return [
+        *scores,
+        *cell_scores(vectors, cell=cell, condition=condition, replicate=replicate, channel=channel, n_locs=n_locs, seed=seed),
+    ]
 
 
 def cells_of(material: Material) -> NDArray[np.object_]:

@@ -1,6 +1,6 @@
 """What to know before an embedding is believed: density, replicates and batches that stand apart, designs that can't tell.
 
-The seed paper looks at clusters for replicates or localisation programs that keep to themselves (its Fig S4: entropies of 0.27 and 0.59
+Shirgill et al. look at clusters for replicates or localisation programs that keep to themselves (their Fig S4: entropies of 0.27 and 0.59
 where others are above 0.9). Here replicates, batches, programs, channels and the sheet's own columns are held against chance, replicates
 or fields as the units (`apart`): in a campaign with nothing of the kind, at most 1 in 20 gets such a flag for a replicate, and at most
 1 in 20 for all columns together (Bonferroni). What a design confounds is said, not tested.
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from smlmbatch.analyse.agreement import contingency, entropies
 from smlmbatch.analyse.apart import Difference, farthest_replicate, group_means, groups_differ
 from smlmbatch.analyse.compare import natural_key
-from smlmbatch.analyse.embedding_classify import LOGISTIC
+from smlmbatch.analyse.embedding_classify import NEAREST
 from smlmbatch.analyse.embedding_clusters import k_means, not_clustered
 from smlmbatch.analyse.embedding_draw import SAMPLE, draw_evenly, generator
+from smlmbatch.analyse.embedding_order import p_text
 from smlmbatch.analyse.grouping import ColumnName, channels_joined, column_values, labels_of, resolved_columns, sheet_columns
 from smlmbatch.analyse.neighbours import Vectors
 from smlmbatch.analyse.results import EmbeddingFlag, EmbeddingScore, Light
@@ -32,7 +33,10 @@ ALPHA: Final = 0.05
 FEW_ROIS: Final = 20  # of a condition: below, clusters and centroids are of single ROIs
 _LABEL_VALUES: Final = (2, 20)  # a column with more is a name or a number, not a group
 _PAIR: Final = ("embedding", "log N")
-_MEASURES: Final[Mapping[str, str]] = {"ARI k-means": "adjusted Rand index", LOGISTIC: "accuracy with replicates left out"}
+_MEASURES: Final[Mapping[str, str]] = {
+    "ARI k-means": "adjusted Rand index",
+    NEAREST: "accuracy by nearest neighbours, replicates left out,",
+}
 _TOLD_APART: Final = 0.1  # of the way from chance to perfect, below which conditions are not told apart
 _AS_WELL: Final = 0.9  # of what the embedding reaches: log N alone is called as good
 _CLUSTERED_ROIS: Final = 2000  # of the condition of the farthest replicate
@@ -73,9 +77,12 @@ def embedding_flags(rois: Embedded, *, channel: int | None, scores: Sequence[Emb
 
     Parameters
     ----------
-    scores : of the same channel; those of label "condition" and measures "ARI k-means" and "accuracy logistic" are looked at
+    scores : of the same channel; those of label "condition" and measures "ARI k-means" and "accuracy nearest" are looked at
     seed : of the permutations
     """
+    if not len(rois.condition):
+        text = f"No ROI was embedded: all {rois.n_skipped} that were kept hold too few locs of the channel (embed.min_locs)."
+        return [EmbeddingFlag(channel=channel, kind="few", light="grey", text=text if rois.n_skipped else "No ROI was embedded.")]
     found: list[tuple[str, Light, str]] = [*_of_density(scores), *_of_replicates(rois, seed=seed), *_of_columns(rois, seed=seed)]
     found += [*_of_numbers(rois), *_of_range(rois)]
     return [EmbeddingFlag(channel=channel, kind=kind, light=light, text=text) for kind, light, text in found]
@@ -175,12 +182,12 @@ def _of_replicates(rois: Embedded, *, seed: int) -> Found:
         yield (
             "replicate",
             "grey",
-            "Too few replicates to say whether one stands apart: at least 3 of a condition, and 5 in all, are needed.",
+            "Too few replicates to say whether one stands apart: 3 of a condition are the least, and in all 3 more than conditions.",
         )
         return
     name = f"Replicate {found.replicate} of {found.condition}"
     size = (
-        f"{found.distance:.2g} from the rest of its condition, where {found.usual:.2g} is usual for the other replicates; p = {found.p:.2g}"
+        f"{found.distance:.2g} from the rest of its condition, where {found.usual:.2g} is usual for the other replicates; {p_text(found.p)}"
     )
     purest = _purest(rois, found.condition, seed=seed)
     if found.p < ALPHA:
@@ -195,7 +202,7 @@ def _of_replicates(rois: Embedded, *, seed: int) -> Found:
 
 
 def _purest(rois: Embedded, condition: str, *, seed: int) -> str:
-    """How the seed paper judges replicates: the lowest entropy among clusters of a condition, as many as it has replicates."""
+    """How Shirgill et al. judge replicates: the lowest entropy among clusters of a condition, as many as it has replicates."""
     own = np.flatnonzero(rois.condition == condition)
     names, code = np.unique(rois.replicate[own], return_inverse=True)
     rows = draw_evenly(code, _CLUSTERED_ROIS, generator(seed, SAMPLE, condition))
@@ -219,7 +226,8 @@ def _of_columns(rois: Embedded, *, seed: int) -> Found:
     possible = {name: one for name, one in tests.items() if one is not None and one.smallest * len(tests) < ALPHA}
     for name, one in possible.items():
         yield _kind(name), *_column_text(name, one, min(1.0, one.p * len(possible)), _between_conditions(rois))
-    if silent := [_shown(name) for name in columns if name not in possible and not confounded.get(name)]:
+    described = {name for name in columns if name not in _CONFOUNDABLE and _of_condition(rois.condition, columns[name])}
+    if silent := [_shown(name) for name in columns if name not in possible and not confounded.get(name) and name not in described]:
         yield "few", "grey", f"Too few replicates with different values to test: {', '.join(silent)}."
 
 
@@ -233,14 +241,19 @@ def _named(values: Names) -> Names:
 
 
 def _column_text(name: str, one: Difference, p: float, conditions: float) -> tuple[Light, str]:
-    size = f"its distance from the rest is {one.distance:.2g}, that between conditions {conditions:.2g}; p = {p:.2g}"
+    size = f"its distance from the rest is {one.distance:.2g}, that between conditions {conditions:.2g}; {p_text(p)}"
     if p >= ALPHA:
-        return "green", f"{_shown(name)}: no difference within conditions that chance would not make (p = {p:.2g}, {one.units} units)."
+        return "green", f"{_shown(name)}: no difference within conditions that chance would not make ({p_text(p)}, {one.units} units)."
     light: Light = "red" if one.distance > conditions else "amber"
     advice = (
         "compare conditions within it, or leave it out" if light == "amber" else "it is as large as what you compare: don't pool over it"
     )
     return light, f"{_shown(name)}: {one.farthest} stands apart from the others of the same conditions ({size}); {advice}."
+
+
+def _of_condition(condition: Names, values: Names) -> bool:
+    """Whether a column has one value in each condition: it describes the condition, there is nothing to test."""
+    return len(set(zip(condition.tolist(), values.tolist(), strict=True))) == len(set(condition.tolist()))
 
 
 def _confounded(condition: Names, values: Names) -> list[tuple[str, str]]:
@@ -250,7 +263,7 @@ def _confounded(condition: Names, values: Names) -> list[tuple[str, str]]:
 
 
 def _confounded_text(name: str, pairs: Sequence[tuple[str, str]]) -> str:
-    shown = ", ".join(f"{a} and {b}" for a, b in pairs[:3]) + (f" and {len(pairs) - 3} more pairs" if len(pairs) > 3 else "")
+    shown = ", ".join(f"{a} and {b}" for a, b in pairs[:3]) + (f" and {len(pairs) - 3} more" if len(pairs) > 3 else "")
     return (
         f"{_shown(name)}: {shown} share none, so a difference between them may be one of the {_NAMES[name]}. No analysis can tell; "
         "measure each condition in several."
@@ -281,9 +294,6 @@ def _of_numbers(rois: Embedded) -> Found:
     conditions = rois.conditions
     sizes = {name: int((rois.condition == name).sum()) for name in conditions}
     replicates = {name: len(set(rois.replicate[rois.condition == name].tolist())) for name in conditions}
-    if not conditions:
-        yield "few", "grey", "No ROI was embedded."
-        return
     if len(conditions) < 2:
         yield "few", "grey", f"There is one condition ({conditions[0]}): nothing is compared."
     if alone := [name for name in conditions if replicates[name] < 2]:

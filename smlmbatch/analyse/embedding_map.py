@@ -1,4 +1,4 @@
-"""The map of ROIs in two dimensions, for the eye only: UMAP as in the seed paper (15 neighbours, least distance 0.1).
+"""The map of ROIs in two dimensions, for the eye only: UMAP as Shirgill et al. draw it (15 neighbours, least distance 0.1).
 
 Distances between groups on such a map mean little; scores and distances are taken in the embedding itself. Below 60 ROIs, where UMAP
 would make islands of neighbourhoods that span the whole, the two leading principal axes take its place.

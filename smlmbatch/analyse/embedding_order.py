@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+NAMES_ORDER: Final = "conditions"  # what the order that conditions' names state is called
 LEAST_STEPS: Final = 3  # two steps have no order
 _EXACT: Final = 20_000  # arrangements that are all gone through; above, as many are drawn
 _NUMBER: Final = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+(?:\.\d+)?")
@@ -76,7 +77,7 @@ def order_of_names(names: Sequence[str], *, reference: str = "") -> Order | None
             return None
         found[name] = float(numbers[0].group())
         texts.add(" ".join((name[: numbers[0].start()] + "#" + name[numbers[0].end() :]).casefold().split()))
-    return Order("conditions", found) if len(texts) == 1 and _enough(found) else None
+    return Order(NAMES_ORDER, found) if len(texts) == 1 and _enough(found) else None
 
 
 def order_of_column(name: str, values: Sequence[str]) -> Order | None:
@@ -168,6 +169,15 @@ def _p_of(means: NDArray[np.float64], steps: NDArray[np.float64], *, rng: np.ran
         return float((np.abs(arranged @ ranks) >= found).mean()), True
     drawn = np.array([rng.permutation(own) @ ranks for _ in range(_EXACT)])
     return float(((np.abs(drawn) >= found).sum() + 1) / (_EXACT + 1)), False
+
+
+def p_text(p: float) -> str:
+    """A p as the report writes it.
+
+    >>> p_text(0.0123), p_text(5e-05), p_text(1.0)
+    ('p = 0.012', 'p < 0.001', 'p = 1')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def _arrangements(values: Sequence[float]) -> list[tuple[float, ...]]:

@@ -76,13 +76,16 @@ class EmbeddedRois:
 
     @cached_property
     def families(self) -> "list[Family]":
-        """ROIs that are compared with each other: those of a channel, or all where channels are part of the condition."""
+        """ROIs that are compared with each other: those of a channel, or all where channels are part of the condition.
+
+        One of no ROI where all that were kept are too empty; none where there were none.
+        """
         condition = _names(self.grouped["condition"])
         channel = self.rows["channel"].to_numpy()
         usable = np.isfinite(self.vectors).all(axis=1) & _stated(condition)
+        numbers = sorted({*channel.tolist(), *(number for number, n in self.skipped.items() if n)})
         if self.joined:
-            return [self._family(None, np.flatnonzero(usable), condition)]
-        numbers = sorted({*channel.tolist(), *self.skipped})
+            return [self._family(None, np.flatnonzero(usable), condition)] if numbers else []
         return [self._family(number, np.flatnonzero(usable & (channel == number)), condition) for number in numbers]
 
     def of_channel(self, counts: Mapping[int, int], channel: int | None) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.analyse.agreement import adjusted_rand, contingency, interval, resampled_rand
+from smlmbatch.analyse.agreement import adjusted_rand, contingency, interval, resampled_rand, without_excess
 from smlmbatch.analyse.embedding_clusters import Vectors, elbow, k_means, not_clustered, ward
 from smlmbatch.analyse.embedding_draw import BOOTSTRAP, KMEANS, generator, seed_of
 from smlmbatch.analyse.results import EmbeddingScore
@@ -57,7 +57,7 @@ class Label:
 
 
 def labels_of_scores(names: Sequence[str], *, reference: str) -> list[Label]:
-    """With all conditions; and without the reference where two or more others are left (seed paper, Fig 4).
+    """With all conditions; and without the reference where two or more others are left (Shirgill et al., Fig 4).
 
     >>> [label.text for label in labels_of_scores(["a", "b", "ctrl"], reference="ctrl")]
     ['condition', 'condition without ctrl']
@@ -99,7 +99,7 @@ def _score(rois: Representation, label: Label, measure: str, *, channel: int | N
     for number, table in enumerate(_tables(rois, kept, code.reshape(-1), k, measure, (channel, label.text), config, whys)):
         rng = generator(config.seed, BOOTSTRAP, channel, label.text, rois.name, rois.n_locs, measure, number)
         found.append(float(adjusted_rand(table)))
-        resampled.append(resampled_rand(table, draws=config.bootstrap, rng=rng))
+        resampled.append(without_excess(resampled_rand(table, draws=config.bootstrap, rng=rng), found[-1]))
     values = np.array(found, dtype=np.float64)
     low, high = interval(np.concatenate(resampled)) if found else (np.nan, np.nan)
     return EmbeddingScore(
@@ -134,7 +134,9 @@ def _tables(
 ) -> Iterator[NDArray[np.int64]]:
     """Contingency table of each draw that could be clustered; why others could not goes to `whys`."""
     seed = seed_of(config.seed, KMEANS, *key)
-    if len(np.unique(code)) < 2:
+    if not len(code):
+        whys.append("no ROI is left")
+    elif len(np.unique(code)) < 2:
         whys.append("one condition: nothing to tell apart")
     elif not k:
         whys.append(f"more than {MOST_CONDITIONS} conditions: set embeddings.clusters")
@@ -183,7 +185,7 @@ _WAYS: Final[dict[str, _Way]] = {
 }
 
 
-def elbow_scores(vectors: Vectors, *, channel: int | None, seed: int) -> tuple[list[EmbeddingScore], int]:
+def elbow_scores(vectors: Vectors, *, channel: int | None, n_locs: int, seed: int) -> tuple[list[EmbeddingScore], int]:
     """Inertia of 1, 2 ... 10 clusters over that of one, the bend marked in its note; and the k of the bend, 0 = none."""
     found = elbow(vectors, seed=seed)
     scores = [
@@ -191,7 +193,7 @@ def elbow_scores(vectors: Vectors, *, channel: int | None, seed: int) -> tuple[l
             channel=channel,
             label="",
             representation=EMBEDDING,
-            n_locs=0,
+            n_locs=n_locs,
             measure="inertia",
             value=value,
             low=np.nan,

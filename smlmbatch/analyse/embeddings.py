@@ -30,7 +30,7 @@ from smlmbatch.analyse.embedding_family import FamilyResult, Material, analyse_f
 from smlmbatch.analyse.embedding_flags import Embedded, columns_to_check, embedding_flags
 from smlmbatch.analyse.embedding_order import Order, order_of_column
 from smlmbatch.analyse.embedding_rows import READ, EmbeddedRois, Family, read_embedded
-from smlmbatch.analyse.fingerprint import FINGERPRINT_KEY, MADE_WITH_KEY, table_path
+from smlmbatch.analyse.fingerprint import FINGERPRINT_KEY, MADE_WITH_KEY, UMAP_KEY, table_path
 from smlmbatch.analyse.grouping import ColumnName, column_values, labels_of, sheet_columns
 from smlmbatch.analyse.results import EmbeddingCluster, EmbeddingDistance, EmbeddingFlag, EmbeddingScore
 from smlmbatch.config import Config
@@ -121,7 +121,7 @@ def analyse(rois: EmbeddedRois, campaign: Campaign, fields: "pa.Table") -> Analy
         flags += result.flags
         scores += result.scores
         found.append((family, result))
-    return Analysis(rois=rois, families=found, scores=[*scores, *_of_all_channels(rois)], flags=flags)
+    return Analysis(rois=rois, families=found, scores=[*scores, *_of_all_channels(rois, seed=config.embeddings.seed)], flags=flags)
 
 
 def _material(
@@ -188,7 +188,7 @@ def _campaign_flags(rois: EmbeddedRois, campaign: Campaign) -> list[EmbeddingFla
     return [EmbeddingFlag(channel=None, kind="few", light="grey", text=text) for text in texts]
 
 
-def _of_all_channels(rois: EmbeddedRois) -> list[EmbeddingScore]:
+def _of_all_channels(rois: EmbeddedRois, *, seed: int) -> list[EmbeddingScore]:
     """How well cells are told by all their channels side by side; none with one channel, or where channels are compared."""
     if rois.joined or len(rois.families) < 2:
         return []
@@ -200,6 +200,8 @@ def _of_all_channels(rois: EmbeddedRois) -> list[EmbeddingScore]:
         condition=np.concatenate([family.condition for family in rois.families]),
         replicate=np.concatenate([family.replicate for family in rois.families]),
         channel=rois.rows["channel"].take(rows).to_numpy(),
+        n_locs=rois.settings.n_locs,
+        seed=seed,
     )
 
 
@@ -214,7 +216,8 @@ def _write_rows(output: Path, analysis: Analysis, *, fingerprint: str) -> None:
     rois = analysis.rois
     n, features = rois.vectors.shape
     made_with = json.dumps(dataclasses.asdict(rois.settings), sort_keys=True).encode()
-    metadata = {FINGERPRINT_KEY: fingerprint.encode(), MADE_WITH_KEY: made_with}
+    umap = json.dumps([family.channel for family, result in analysis.families if result.is_umap]).encode()
+    metadata = {FINGERPRINT_KEY: fingerprint.encode(), MADE_WITH_KEY: made_with, UMAP_KEY: umap}
     schema = arrow_schema(EMBEDDING_COLUMNS, features=max(1, features)).with_metadata(metadata)
     columns: dict[str, Any] = {name: rois.grouped[name] for name in ("key", "field", "condition", "replicate", "batch", "roi")}
     columns |= {"channel": rois.rows["channel"], "n_locs": pa.array(rois.n_locs), **_spread(analysis)}

@@ -6,6 +6,9 @@ from typing import Final
 
 FINGERPRINT_KEY: Final = b"smlmbatch_fingerprint"
 MADE_WITH_KEY: Final = b"smlmbatch_made_with"  # of `embeddings`: model, settings and device as JSON, so that vectors are never without it
+UMAP_KEY: Final = (
+    b"smlmbatch_umap"  # of `embeddings`: channels whose map is UMAP (null = all together), as JSON; others have principal axes
+)
 TABLE_NAMES: Final = ("fields", "rois", "quality", "comparisons")
 # of the embedding; with a fingerprint of their own, as they take long and depend on less
 EMBEDDING_NAMES: Final = ("embeddings", "embedding_scores", "embedding_clusters", "embedding_distances", "embedding_flags")

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smlmbatch.config import EmbedConfig
+from smlmbatch.errors import InputError
 from smlmbatch.hpc.heap import keep_freed_memory
-from smlmbatch.methods.chosen import Choice, choose, whole_folder
+from smlmbatch.methods.chosen import MODELS, Choice, choose, whole_folder
 from smlmbatch.methods.contrastive.data import perlin_family
 from smlmbatch.methods.contrastive.infer import BATCH, embed_counts, roi_counts, thin_counts
 from smlmbatch.methods.folders import CONFIG
@@ -45,7 +46,7 @@ def run(work: Work) -> None:
     Raises
     ------
     InputError
-        the campaign's copy of its model is missing or damaged
+        the campaign's copy of its model is missing or damaged, or gives vectors that are no numbers
     ResourceError
         a GPU is wanted, and none is there
     """
@@ -64,7 +65,7 @@ def run(work: Work) -> None:
         network = network or _load_network(folder)
         found.append(embed_counts(network, np.stack([row.counts for row in batch]), turned=embed.turned, device=embed.device))
         rows += [Row(row.roi, row.channel, row.n_locs, row.counts[:0]) for row in batch]  # the rasters go
-    _write_rows(work.out, rows, np.concatenate(found))
+    _write_rows(work.out, rows, _finite(np.concatenate(found), folder))
     channels = [int(channel) for channel in tile.attrs["channels"]]
     low, high = (limit * float(tile.attrs["roi_nm"]) ** 2 / _NM2_PER_UM2 for limit in perlin_family(settings).density_per_um2)
     beyond = [sum(row.channel == channel and not low <= row.n_locs <= high for row in rows) for channel in channels]
@@ -81,6 +82,15 @@ def run(work: Work) -> None:
         n_skipped=skipped.tolist(),
         n_beyond=beyond,
     )
+
+
+def _finite(embedding: NDArray[np.float32], folder: Path) -> NDArray[np.float32]:
+    """The vectors, if all are numbers: weights that pass when a campaign is planned can still overflow at a dense ROI."""
+    if not np.isfinite(embedding).all():
+        raise InputError(
+            f"{MODELS}/{folder.name}", "gives vectors that are no numbers", "a trained model", "train it again, or name another"
+        )
+    return embedding
 
 
 def _load_network(folder: Path) -> Any:

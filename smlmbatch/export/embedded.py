@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.analyse.fingerprint import EMBEDDING_NAMES, MADE_WITH_KEY
+from smlmbatch.analyse.fingerprint import EMBEDDING_NAMES, MADE_WITH_KEY, UMAP_KEY
 
 _VECTORS, _MAP = "X_smlmbatch", "X_umap"
 _CLUSTERS: Final = ("kmeans", "ward")
@@ -41,13 +41,17 @@ def read_embedded(rois: Path, rows: Sequence[str]) -> Embedded | None:
     with parquet.ParquetFile(path) as file:
         if not file.metadata.num_rows:
             return None
-        made = json.loads((file.schema_arrow.metadata or {}).get(MADE_WITH_KEY, b"{}"))
+        metadata = file.schema_arrow.metadata or {}
+        made, drawn = json.loads(metadata.get(MADE_WITH_KEY, b"{}")), json.loads(metadata.get(UMAP_KEY, b"[]"))
         keys = file.read(columns=["key", "roi", "channel"]).to_pydict()
         number = {name: i for i, name in enumerate(rows)}
         here = np.array([number[f"{key}/{roi}/{channel}"] for key, roi, channel in zip(*keys.values(), strict=True)], dtype=np.intp)
         clusters = {name: _spread(file.read(columns=[name]).column(0).to_pylist(), here, len(rows)) for name in _CLUSTERS}
-        at = file.read(columns=["map_x", "map_y"])
-        places = {_MAP: np.column_stack([at[name].to_numpy() for name in ("map_x", "map_y")])}
+        places = {}
+        if drawn:
+            at = file.read(columns=["map_x", "map_y"])
+            mine = np.ones(len(here), dtype=bool) if None in drawn else np.isin(keys["channel"], drawn)
+            places[_MAP] = np.where(mine[:, None], np.column_stack([at[name].to_numpy() for name in ("map_x", "map_y")]), np.nan)
         values = file.read(columns=["embedding"]).column(0).combine_chunks()
         places[_VECTORS] = values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
     return Embedded(

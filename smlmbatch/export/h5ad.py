@@ -4,8 +4,9 @@
     obs     where each row comes from, labels of the sample sheet   obsm   "spatial": centres of the ROIs, um
     uns     "smlmbatch": version, settings, digest of the table that it was made of (as `verify --list` prints it)
 
-Where ROIs were embedded, also obsm "X_smlmbatch" (float32) and "X_umap" (the map), NaN for a ROI without; in obs their clusters
-`kmeans` and `ward`; in uns the model's name and sha256.
+Where ROIs were embedded, also obsm "X_smlmbatch" (float32) and "X_umap" (the map; not where too few ROIs had principal axes instead),
+NaN for a ROI without; in obs their clusters `kmeans` and `ward`; in uns the model's name and sha256. Unless channels are compared with each
+other, each has a map and clusters of its own: look at one channel at a time.
 
 Written by the on-disk specification of AnnData (its encoding types and versions) with h5py: anndata itself would bring
 pandas. Text is categorical, as anndata makes it of strings that repeat; what is null has the code -1. Columns are read one

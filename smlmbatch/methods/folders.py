@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tomllib
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,7 @@ NEEDED: Final = (CONFIG, WEIGHTS)
 RESERVED: Final = ("auto", "none", "contrastive")  # what `[embed] model` may be besides a folder
 _PACKAGE = Path(__file__).parents[1]  # `importlib.resources` takes ten times as long, and every field's fingerprint asks
 _SHORT = 12
+_MOST_BYTES: Final = 256 << 20  # read at once; the shipped weights have 54 KiB
 _COPY = re.compile(r"[\w.+-]{1,48}-[0-9a-f]{12}")
 _WANT, _MEND = f"a model folder with {CONFIG} and {WEIGHTS}", "name a folder that `smlmbatch train` made"
 
@@ -75,11 +77,15 @@ def _settings(path: str, mtime_ns: int, size: int) -> dict[str, Any]:
 
 
 def _state(path: Path) -> tuple[str, int, int]:
-    """What tells a changed file from the same: path, time, size."""
+    """What tells a changed file from the same: path, time, size; refused where it can be no file of a model."""
     try:
         found = path.stat()
     except OSError as error:
         raise InputError(path.parent, f"{path.name} is missing or can't be reached ({error.strerror})", _WANT, _MEND) from error
+    if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for whoever writes to it
+        raise InputError(path, "is no plain file", *_PLAIN)
+    if found.st_size > _MOST_BYTES:
+        raise InputError(path, f"has {found.st_size / 2**20:,.0f} MiB", f"a model's file of {_MOST_BYTES >> 20} MiB or less", _MEND)
     return str(path), found.st_mtime_ns, found.st_size
 
 

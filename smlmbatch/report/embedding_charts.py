@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from smlmbatch.analyse.compare import natural_key
+from smlmbatch.analyse.embedding_map import LEAST_ROIS
 from smlmbatch.analyse.embedding_order import order_of_names
 from smlmbatch.analyse.results import EmbeddingScore
 from smlmbatch.config import Config
@@ -23,6 +24,7 @@ from smlmbatch.report.embedding_data import (
     WARD,
     Embedded,
     codes,
+    vectors_of,
 )
 from smlmbatch.report.embedding_figures import (
     Bar,
@@ -49,8 +51,8 @@ _ROWS: Mapping[str, str] = {
     DESCRIPTORS: "Plain descriptors",
     LOG_N: "Number of locs alone",
     RANDOM: "Untrained network",
-    CELLS: "Embedding, cells",
-    CELLS_OF_ALL: "Embedding, cells, all channels",
+    CELLS: "Means of cells",
+    CELLS_OF_ALL: "Means of cells, all channels",
 }
 _MOST_PAIRS = 15  # of conditions, in the table of distances
 _MOST_PANELS = 3
@@ -61,10 +63,21 @@ INERTIA, SPEARMAN_ROIS, SPEARMAN_REPLICATES = "inertia", "Spearman ROIs", "Spear
 
 # ---- map
 
-EYE_ONLY = (
-    "For the eye only: neighbours on the map are alike, but distances between groups, and how wide a group is, mean little. No number of "
-    "this page is taken from it."
+_UMAP = (
+    "For the eye only: neighbours on the map (UMAP) are alike, but distances between groups, and how wide a group is, mean little. No "
+    "number of this page is taken from it."
 )
+_AXES = (
+    "For the eye only: the two leading principal axes, as there are too few ROIs for UMAP. ROIs that lie together may differ along axes "
+    "that are not shown. No number of this page is taken from it."
+)
+
+
+def eye_only(part: Embedded) -> str:
+    """What the map is, and isn't; its manner as the analysis chose it."""
+    vectors = vectors_of(part)[part.rows["map_x"].is_valid().to_numpy()]
+    few = len(vectors) < LEAST_ROIS or len(np.unique(vectors, axis=0)) < LEAST_ROIS
+    return _AXES if few else _UMAP
 
 
 def map_picture(part: Embedded, rows: MapRows, *, looks: Mapping[str, Look], gallery: Gallery) -> Markup:
@@ -77,7 +90,7 @@ def map_picture(part: Embedded, rows: MapRows, *, looks: Mapping[str, Look], gal
         draw_map(static_dots(rows, looks)),
         numbers=csv_text(header, list(cells)),
         alt="Map of regions by their embedding; the colour is the condition.",
-        caption=f"A dot is a ROI; alike ones lie close together. {EYE_ONLY}",
+        caption=f"A dot is a ROI; alike ones lie close together. {eye_only(part)}",
     )
 
 
@@ -124,19 +137,18 @@ def _plain(value: float) -> str:
 
 def bend(part: Embedded, *, gallery: Gallery) -> Markup | None:
     """How the spread left within clusters falls with their number."""
-    found = sorted((s for s in part.scores if s.measure == INERTIA and s.representation == EMBEDDING and not s.n_locs), key=lambda s: s.k)
+    found = sorted((s for s in part.scores if s.measure == INERTIA and s.representation == EMBEDDING), key=lambda s: s.k)
     if len(found) < 3:
         return None
     place = next((s.k for s in found if s.note == "elbow"), None)
     used = part.score(EMBEDDING, K_MEANS)
-    told = f"The curve bends at {counted(place, 'cluster')}" if place else "The curve has no bend"
+    told = f"The curve bends at {counted(place, 'cluster')} (furthest from the straight line): further ones gain less." if place else ""
     return gallery.show(
         f"embedding_bend{part.suffix}",
         draw_bend([s.value for s in found], used=used.k if used else 0, bend=place),
         numbers=csv_text(["clusters", "inertia", "note"], [[s.k, s.value, s.note] for s in found]),
         alt="Spread left within clusters against their number.",
-        caption=f"{told} (furthest from the straight line); so many describe the ROIs nearly as well as more "
-        "would. The curve knows nothing of the conditions.",
+        caption=f"{told or 'The curve has no bend.'} It knows nothing of the conditions.",
     )
 
 
@@ -152,8 +164,8 @@ def agreement(part: Embedded, *, gallery: Gallery) -> Markup | None:
         axis="Adjusted Rand index of clusters and conditions",
         name=f"embedding_agreement{part.suffix}",
         caption="How well clusters agree with the conditions they know nothing of: 0 as by chance (dashed), 1 the same. Lines: 95\u202f% "
-        "intervals over ROIs. What the embedding knows beyond density shows where every ROI has equally many locs; plain "
-        "descriptors are not made there, and their number alone says nothing.",
+        "intervals over ROIs. What the embedding knows beyond density shows where every ROI has equally many locs. There "
+        "the number of locs says nothing, and plain descriptors are not made anew.",
         gallery=gallery,
     )
     others = [s for s in part.scores if s.label != CONDITION and s.measure in (K_MEANS, WARD) and math.isfinite(s.value)]
@@ -186,7 +198,7 @@ def accuracies(part: Embedded, joint: Sequence[EmbeddingScore], *, gallery: Gall
         more=joint,
         kinds=((NEAREST, "nearest neighbours"), (LOGISTIC, "linear classifier")),
         low=0.0,
-        axis="Told right in replicates left out (balanced share)",
+        axis="Share assigned to the right condition (balanced)",
         name=f"embedding_accuracy{part.suffix}",
         caption=f"Whole replicates were left out and their ROIs assigned to a condition by what the others show. Dashed: by chance "
         f"({share(chance)}). Lines: 95\u202f% intervals over replicates; without one, replicates don\u2019t vary or are too few.",
@@ -213,7 +225,7 @@ def _scores(
         notes = dict.fromkeys(s.note for s in found if s.note)
         return element("p", f"Not possible: {'; '.join(notes)}.") if notes else None
     order = [name for name in _ROWS if any(s.representation == name for s in able)]
-    numbers_of_locs = [n for n in (0, *part.thinned) if any(s.n_locs == n for s in able)][:_MOST_PANELS]
+    numbers_of_locs = [n for n in dict.fromkeys((0, part.n_locs, *part.thinned)) if any(s.n_locs == n for s in able)][:_MOST_PANELS]
     panels = []
     for n_locs in numbers_of_locs:
         own = sorted((s for s in able if s.n_locs == n_locs and s.representation in order), key=lambda s: order.index(s.representation))
@@ -235,8 +247,8 @@ def _locs_said(n_locs: int) -> str:
 
 
 def lost_by_condition(part: Embedded, *, looks: Mapping[str, Look], config: Config) -> Markup | None:
-    """ROIs that have too few locs for each equal density."""
-    if not part.thinned:
+    """ROIs that have too few locs for each equal density; None where ROIs were embedded thinned: how many they had isn't in the table."""
+    if part.n_locs or not part.thinned:
         return None
     condition, known = codes(part, "condition")
     n_locs = part.rows["n_locs"].to_numpy()
@@ -250,7 +262,10 @@ def lost_by_condition(part: Embedded, *, looks: Mapping[str, Look], config: Conf
     gone = [name for name in names if (groups[name] < max(part.thinned)).all()]
     warn = element("p", f"No ROI left at {count(max(part.thinned))} locs: {', '.join(gone)}.", class_="warn") if gone else None
     repeats = config.embeddings.repeats
-    said = f"Each density was drawn {counted(repeats, 'time')}; at most {counted(config.embeddings.max_rois, 'ROI')} entered, evenly drawn."
+    said = (
+        f"All embedded ROIs are counted here; each density was drawn {counted(repeats, 'time')} from at most "
+        f"{counted(config.embeddings.max_rois, 'ROI')}, evenly over the conditions."
+    )
     return join([table(header, body, numeric=range(1, len(header)), class_="few"), warn, element("p", said, class_="note")])
 
 
@@ -290,14 +305,14 @@ def _pairs(part: Embedded) -> Markup:
             number(d.within, digits=2),
             _apart(d.low),
         ]
-        for d in ranked[:_MOST_PAIRS]
+        for d in ranked[-_MOST_PAIRS:]  # near ones are in doubt
     ]
     header = ["Conditions", "Distance (95\u202f% interval)", "Replicates, from their centre", "ROIs, from their centre", ""]
     note = (
         "The interval is of the true distance, over replicates: what their scatter alone adds is taken off. Where it begins at 0, that "
         "scatter can explain the whole distance."
     )
-    more = f" The {_MOST_PAIRS} largest of {count(len(ranked))} pairs; all are in the CSV." if len(ranked) > _MOST_PAIRS else ""
+    more = f" The {_MOST_PAIRS} nearest of {count(len(ranked))} pairs; all are in the CSV." if len(ranked) > _MOST_PAIRS else ""
     return join([table(header, body, numeric=(1, 2, 3), class_="few"), element("p", note + more, class_="note")])
 
 

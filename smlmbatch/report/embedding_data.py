@@ -53,6 +53,7 @@ class Embedded:
     Attributes
     ----------
     rows : of embeddings.parquet, one per embedded ROI
+    n_locs : locs of each ROI that were embedded; 0 = all it has
     """
 
     channel: int | None
@@ -61,6 +62,7 @@ class Embedded:
     clusters: Sequence[EmbeddingCluster]
     distances: Sequence[EmbeddingDistance]
     flags: Sequence[EmbeddingFlag]
+    n_locs: int = 0
 
     @property
     def suffix(self) -> str:
@@ -71,17 +73,18 @@ class Embedded:
         """What its channel is called; "" where there is one only."""
         return "" if self.channel is None else titles.get(self.channel, "")
 
-    def score(self, representation: str, measure: str, *, n_locs: int = 0, label: str = CONDITION) -> EmbeddingScore | None:
-        """The score of one representation; None where it was not made."""
-        wanted = (label, representation, n_locs, measure)
+    def score(self, representation: str, measure: str, *, n_locs: int | None = None) -> EmbeddingScore | None:
+        """The score of one representation, of the ROIs as they were embedded unless `n_locs` is given; None where it was not made."""
+        as_embedded = 0 if representation == DESCRIPTORS else self.n_locs  # descriptors are of all locs
+        wanted = (CONDITION, representation, as_embedded if n_locs is None else n_locs, measure)
         return next((s for s in self.scores if (s.label, s.representation, s.n_locs, s.measure) == wanted), None)
 
     @property
     def thinned(self) -> list[int]:
-        """Numbers of locs that ROIs were thinned to, largest number of ROIs left first."""
+        """Numbers of locs that ROIs were thinned to for comparison, largest number of ROIs left first."""
         left: dict[int, int] = {}
         for score in self.scores:
-            if score.n_locs and score.label == CONDITION:
+            if score.n_locs not in (0, self.n_locs) and score.label == CONDITION:
                 left[score.n_locs] = max(left.get(score.n_locs, 0), score.n_rois)
         return sorted(left, key=lambda n: (-left[n], n))
 
@@ -118,6 +121,13 @@ def codes(part: Embedded, column: str) -> tuple[NDArray[np.int64], list[str]]:
     return found.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64), found.dictionary.to_pylist()
 
 
+def vectors_of(part: Embedded) -> NDArray[np.float32]:
+    """Embeddings of one channel, (n, features) f4."""
+    column = part.rows["embedding"].combine_chunks()
+    found: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(part.rows), -1)
+    return found
+
+
 def read_embeddings(campaign: Campaign, *, names: Sequence[str], joined: bool = False) -> Embeddings:
     """The embedding of a campaign whose tables are written.
 
@@ -131,10 +141,11 @@ def read_embeddings(campaign: Campaign, *, names: Sequence[str], joined: bool = 
     tables = {name: _read(campaign.output, name) for name in _TABLES}
     rows = tables["embeddings"]
     n_skipped, n_beyond = (sum(sum(found[name]) for found in embedding) for name in ("n_skipped", "n_beyond"))
-    channels = _channels(rows, tables, joined=joined) if rows is not None else []
+    model = _model(embedding[0]) if embedding else None
+    channels = _channels(rows, tables, joined=joined, n_locs=model.n_locs if model else 0) if rows is not None else []
     looks = {name: look_of(i) for i, name in enumerate(dict.fromkeys([*names, *_names(rows)]))}
     return Embeddings(
-        model=_model(embedding[0]) if embedding else None,
+        model=model,
         why_none="" if channels else _why_none(attrs, n_skipped=n_skipped, tables_there=rows is not None),
         n_skipped=n_skipped,
         n_beyond=n_beyond,
@@ -206,7 +217,7 @@ def _names(rows: "pa.Table | None") -> list[str]:
     return [] if rows is None else sorted(rows["condition"].drop_null().unique().to_pylist(), key=natural_key)
 
 
-def _channels(rows: "pa.Table", tables: "Mapping[str, pa.Table | None]", *, joined: bool) -> list[Embedded]:
+def _channels(rows: "pa.Table", tables: "Mapping[str, pa.Table | None]", *, joined: bool, n_locs: int) -> list[Embedded]:
     """The parts that have a row."""
     import pyarrow.compute as pc
 
@@ -220,6 +231,7 @@ def _channels(rows: "pa.Table", tables: "Mapping[str, pa.Table | None]", *, join
             clusters=[r for r in records["embedding_clusters"] if r.channel == channel],
             distances=[r for r in records["embedding_distances"] if r.channel == channel],
             flags=[r for r in records["embedding_flags"] if r.channel in (channel, None)],
+            n_locs=n_locs,
         )
         for channel in ([None] if joined and found else found)
     ]

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.report.embedding_data import Embedded, codes
+from smlmbatch.report.embedding_data import Embedded, codes, vectors_of
 from smlmbatch.report.embedding_pictures import Place, examples
 from smlmbatch.report.figures import Look
 from smlmbatch.report.page import Markup, breakable, element, join
-from smlmbatch.report.wording import count, counted
+from smlmbatch.report.wording import count, counted, length
 from smlmbatch.work import FieldResult
 
 _EACH = 4  # pictures of a group
@@ -29,8 +29,8 @@ class Group:
     rows: Sequence[int]
 
 
-def show_examples(part: Embedded, results: Mapping[str, FieldResult], *, looks: Mapping[str, Look]) -> Markup:
-    """Pictures of the ROIs nearest to each centre, conditions first, then clusters."""
+def show_examples(part: Embedded, results: Mapping[str, FieldResult], *, looks: Mapping[str, Look], side_nm: float) -> Markup:
+    """Pictures of the ROIs nearest to each centre, conditions first, then clusters; each `side_nm` wide, with a scale bar."""
     vectors = vectors_of(part)
     parts = (
         ("Nearest to each condition\u2019s centre", list(_of_conditions(part, vectors, looks))),
@@ -41,29 +41,32 @@ def show_examples(part: Embedded, results: Mapping[str, FieldResult], *, looks: 
     pictures = examples(results, [_place(shot) for shot in shots.values()])
     note = element(
         "p",
-        "The typical, not the best: nobody has picked them, and one field gives one picture where there are enough. All pictures have one "
-        "brightness scale (the logarithm of the number of locs), so dense ROIs look denser.",
+        "The typical, not the best: nobody has picked them, and one field gives one picture where there are enough. White bar: "
+        f"{length(_bar_nm(side_nm))}. All pictures have one brightness scale (the logarithm of the number of locs), so dense ROIs look "
+        "denser.",
         class_="note",
     )
     shown: list[Markup | None] = [note]
     for title, groups in parts:
         if groups:
-            shown += [element("h4", title), *(_row(group, shots, pictures) for group in groups)]
+            shown += [element("h4", title), *(_row(group, shots, pictures, bar=_bar_nm(side_nm) / side_nm) for group in groups)]
     return join(shown)
 
 
 _SHOWN = ["key", "field", "condition", "channel", "roi", "n_locs"]
 
 
+def _bar_nm(side_nm: float) -> float:
+    """Length of the scale bar: the longest round one of at most 0.4 of the side.
+
+    >>> _bar_nm(3000.0), _bar_nm(1000.0), _bar_nm(5000.0)
+    (1000.0, 200.0, 2000.0)
+    """
+    return float(max(step * 10.0**power for power in range(6) for step in (1, 2, 5) if step * 10.0**power <= 0.4 * max(side_nm, 10.0)))
+
+
 def _place(shot: Mapping[str, Any]) -> Place:
     return shot["key"], shot["roi"], shot["channel"]
-
-
-def vectors_of(part: Embedded) -> NDArray[np.float32]:
-    """Embeddings of one channel, (n, features) f4."""
-    column = part.rows["embedding"].combine_chunks()
-    found: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(part.rows), -1)
-    return found
 
 
 def _of_conditions(part: Embedded, vectors: NDArray[np.float32], looks: Mapping[str, Look]) -> Iterator[Group]:
@@ -94,15 +97,18 @@ def _nearest(rows: NDArray[np.intp], vectors: NDArray[np.float32], centre: NDArr
     return chosen
 
 
-def _row(group: Group, shots: Mapping[int, Mapping[str, Any]], pictures: Mapping[Place, str]) -> Markup:
+def _row(group: Group, shots: Mapping[int, Mapping[str, Any]], pictures: Mapping[Place, str], *, bar: float) -> Markup:
     mark = element("span", f"{group.look.letter} ", style=f"color:{group.look.colour}") if group.look else None
     head = element("div", element("p", element("b", mark, breakable(group.title))), element("p", counted(group.size, "ROI"), class_="soft"))
     return element(
-        "div", head, element("div", *(_shot(shots[i], pictures[_place(shots[i])]) for i in group.rows), class_="shots"), class_="near"
+        "div",
+        head,
+        element("div", *(_shot(shots[i], pictures[_place(shots[i])], bar=bar) for i in group.rows), class_="shots"),
+        class_="near",
     )
 
 
-def _shot(shot: Mapping[str, Any], picture: str) -> Markup:
+def _shot(shot: Mapping[str, Any], picture: str, *, bar: float) -> Markup:
     name = f"ROI {shot['roi']}"
     image = element("img", src=picture, alt=f"{name} of {shot['field']}", width=_SHOWN_PX, height=_SHOWN_PX)
     link = element("a", breakable(shot["field"]), href=f"fields/{shot['key']}.html")
@@ -113,4 +119,5 @@ def _shot(shot: Mapping[str, Any], picture: str) -> Markup:
         element("br"),
         f"{count(shot['n_locs'])} locs",
     ]
-    return element("figure", image, element("figcaption", link, *lines))
+    scale = element("span", class_="bar", style=f"width:{100 * bar:.4g}%")
+    return element("figure", image, scale, element("figcaption", link, *lines))

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 _HATCHES = {"o": "", "D": "////", "^": "...."}  # bars of conditions that share a colour differ in these
 _NUMBERED = 12  # conditions up to which the matrix of distances holds numbers
-_WHITE_FROM = 0.55  # of the largest distance; letters on darker ground are white
+_WHITE_FROM = 0.5  # of the largest distance; letters on darker ground are white
 _LETTER_IN = 0.075  # width of an average letter
 
 
@@ -211,12 +211,13 @@ def _draw_tree(axes: Axes, distances: Floats, n: int) -> None:
 def _draw_matrix(axes: Axes, distances: Floats, names: Sequence[str], *, numbered: bool) -> None:
     top, n = max(float(distances.max()), 1e-12), len(names)
     colours = matplotlib.colormaps["cividis_r"]
+    decimals = int(np.clip(2 - np.floor(np.log10(top)), 0, 3))  # the same in all cells, three digits of the largest
     for row in range(n):
         for column in range(n):
             level = float(distances[row, column]) / top
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colours(level), edgecolor="white", linewidth=0.8))
             if numbered and row != column:
-                words = f"{distances[row, column]:.3g}"
+                words = f"{distances[row, column]:.{decimals}f}"
                 colour = "white" if level > _WHITE_FROM else INK
                 axes.text(column, row, words, ha="center", va="center", color=colour, fontsize=8 if n <= 6 else 7)
     axes.set_xlim(-0.5, n - 0.5)
@@ -252,7 +253,10 @@ def draw_scores(panels: Sequence[ScorePanel], *, axis: str, low: float, kinds: t
             )
             _draw_panel(axes, panel, rows, low)
             axes.set_yticks(range(len(rows)), labels=rows if not i else [""] * len(rows))
-            axes.set_xlabel(axis if i == len(panels) // 2 else "", labelpad=3)
+        middle_in = left_in + (each_in * len(panels) - 0.25) / 2
+        figure.text(
+            middle_in / size_in[0], 0.06 / size_in[1], axis, ha="center", va="bottom", fontsize=matplotlib.rcParams["axes.labelsize"]
+        )
         for i, (kind, face) in enumerate(zip(kinds, (INK, "white"), strict=True)):
             if kind and any(score.filled is (i == 0) for panel in panels for score in panel.scores):
                 x_in = left_in + 1.4 * i

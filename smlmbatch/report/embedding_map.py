@@ -19,7 +19,7 @@ from smlmbatch.report.embedding_figures import Dots
 from smlmbatch.report.embedding_pictures import Place, Sheet
 from smlmbatch.report.figures import Look, look_of
 from smlmbatch.report.page import Markup, element
-from smlmbatch.report.wording import NONE, count
+from smlmbatch.report.wording import NONE, count, counted
 
 WIDTH = 700.0  # of the map on the page, px
 HEIGHTS = (380.0, 620.0)  # as high as its dots need within these
@@ -65,12 +65,13 @@ class MapRows:
 
 @dataclass(frozen=True, slots=True)
 class _Paint:
-    """One way to colour the map: group of each dot, name and colour of each group; `ramp` = ordered, with words at both ends."""
+    """One way to colour the map: group of each dot; name, colour and shape (if it says more) of each group; `ramp`: words at both ends."""
 
     groups: Sequence[int]
     names: Sequence[str]
     colours: Sequence[str]
     ramp: bool = False
+    marks: Sequence[str] = ()
 
 
 def map_rows(part: Embedded) -> MapRows:
@@ -185,9 +186,12 @@ def _numbers(
         "side": sheet.side_px,
         "abreast": sheet.abreast,
         "paints": {
-            name: {"groups": [paint.groups[i] for i in order], "names": paint.names, "colours": paint.colours, "ramp": paint.ramp}
+            name: {
+                "groups": [paint.groups[i] for i in order],
+                **{part: getattr(paint, part) for part in ("names", "colours", "marks", "ramp")},
+            }
             for name, paint in paints.items()
-            if len(paint.names) > 1 or name == "condition"
+            if len(paint.names) > 1 or name in ("condition", "density")
         },
     }
 
@@ -195,7 +199,8 @@ def _numbers(
 def _by_condition(rows: MapRows, looks: Mapping[str, Look]) -> _Paint:
     names = _present(rows.conditions, looks)
     number = {name: i for i, name in enumerate(names)}
-    return _Paint([number[name] for name in rows.conditions], names, [_look(name, looks).colour for name in names])
+    marks = [_look(name, looks).letter for name in names] if shapes_differ(rows, looks) else []
+    return _Paint([number[name] for name in rows.conditions], names, [_look(name, looks).colour for name in names], marks=marks)
 
 
 def _by_replicate(rows: MapRows, looks: Mapping[str, Look]) -> _Paint:
@@ -231,7 +236,10 @@ def _by_density(rows: MapRows, looks: Mapping[str, Look]) -> _Paint:
     """The logarithm of the locs, from its 1st to its 99th percentile."""
     import matplotlib
 
-    log_n = np.log10(np.maximum(np.array(rows.columns["n_locs"], dtype=np.float64), 1.0))
+    n_locs = rows.columns["n_locs"]
+    if len(set(n_locs)) == 1:
+        return _Paint([0] * len(n_locs), [f"{counted(n_locs[0], 'loc')} each"], [look_of(0).colour])
+    log_n = np.log10(np.maximum(np.array(n_locs, dtype=np.float64), 1.0))
     low, high = np.percentile(log_n, [1, 99]) if len(log_n) else (0.0, 1.0)
     level = np.clip((log_n - low) / ((high - low) or 1.0), 0.0, 1.0)
     ramp = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.97, _RAMP))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from smlmbatch.analyse.results import LIGHTS, EmbeddingFlag
 from smlmbatch.analyse.tables import legible
+from smlmbatch.config import Config
 from smlmbatch.report import embedding_charts as charts
 from smlmbatch.report.embedding_data import Embedded, Embeddings
 from smlmbatch.report.embedding_examples import show_examples
@@ -20,7 +21,7 @@ from smlmbatch.report.figures import Look
 from smlmbatch.report.gallery import Gallery
 from smlmbatch.report.lights import light_mark
 from smlmbatch.report.page import Markup, advice, document, element, join, section
-from smlmbatch.report.wording import count, counted, number
+from smlmbatch.report.wording import count, counted, length, number
 from smlmbatch.store.units import write_whole
 from smlmbatch.work import Campaign, FieldResult
 
@@ -49,7 +50,11 @@ _PARTS: tuple[tuple[str, str, _Part], ...] = (
     ("density", "Beyond density and plain descriptors", lambda page, part: _density(page, part)),
     ("distances", "How far conditions are apart", lambda page, part: _distances(page, part)),
     ("order", "Doses and times", lambda page, part: _order(page, part)),
-    ("examples", "Regions to look at", lambda page, part: show_examples(part, page.results, looks=page.embeddings.looks)),
+    (
+        "examples",
+        "Regions to look at",
+        lambda page, part: show_examples(part, page.results, looks=page.embeddings.looks, side_nm=page.campaign.config.tile.roi_nm),
+    ),
 )
 
 
@@ -109,9 +114,7 @@ def _head(page: EmbeddingPage, parts: Mapping[str, tuple[str, Markup]]) -> Marku
         element("div", element("a", "Report: ", page.name, href="index.html"), class_="pages"),
         element("h1", "Architecture by learned embedding"),
         element("p", _what(page.embeddings), class_="soft"),
-        element(
-            "div", element("h3", "Do the conditions differ in nanoscale architecture, by this measure?"), *_answers(page), class_="said"
-        ),
+        element("div", element("h3", _QUESTION), *_answers(page), class_="said"),
         element("nav", *links),
     )
 
@@ -162,25 +165,25 @@ def _map(page: EmbeddingPage, part: Embedded, rows: MapRows, sheet: Sheet) -> Ma
     files = page.gallery.files(f"embedding_map{part.suffix}")
     return join(
         [
-            element("p", charts.EYE_ONLY, class_="caution"),
+            element("p", charts.eye_only(part), class_="caution"),
             shown,
             files,
-            element("p", _left_out(part, rows, sheet, page.embeddings.looks), class_="note"),
+            element("p", _left_out(part, rows, sheet, page.embeddings.looks, config=page.campaign.config), class_="note"),
         ]
     )
 
 
-def _left_out(part: Embedded, rows: MapRows, sheet: Sheet, looks: Mapping[str, Look]) -> str:
+def _left_out(part: Embedded, rows: MapRows, sheet: Sheet, looks: Mapping[str, Look], *, config: Config) -> str:
     """How many ROIs the map and the sheet of pictures don't show."""
     pictured = sum(place in sheet.number for place in rows.places)
     on_map = "all" if len(rows) == len(part.rows) else f"{count(len(rows))} of {count(len(part.rows))}, evenly drawn over the conditions"
     shapes = "; its shape is that of its condition" if shapes_differ(rows, looks) else ""
-    said = [f"A dot is a ROI ({on_map}){shapes}."]
+    said = [f"Each dot is a ROI ({on_map}){shapes}."]
     if pictured < len(rows):
         said.append(f"{count(pictured)} of them have a picture here, evenly over the conditions, so that the page stays small.")
     said.append(
-        "Pictures show locs per pixel as the network sees them (brightness: logarithm, one scale for all). "
-        "Click a dot for its field\u2019s page."
+        f"Pictures show locs per pixel as the network sees them, {length(config.tile.roi_nm)} wide (brightness: logarithm, one scale for "
+        "all). Click a dot for its field\u2019s page."
     )
     return " ".join(said)
 

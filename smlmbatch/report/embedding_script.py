@@ -31,13 +31,15 @@ STYLE: Final = """
   text-align: left; overflow-wrap: anywhere; }
 .legend button:hover, .legend button[aria-pressed="true"] { background: #e6ebef; }
 .legend i { display: inline-block; width: 10px; height: 10px; border-radius: 50%; margin-right: 6px; vertical-align: -1px; }
+.legend i.mark { width: auto; height: auto; border-radius: 0; font-style: normal; vertical-align: 0; }
 .ramp { display: inline-flex; align-items: center; gap: 8px; } .ramp i { width: 7px; height: 12px; border-radius: 0; margin: 0; }
 .sheet { display: none; }
 .mapped + .files { display: block; margin: 0 0 8px; }
 .side { display: flex; flex-wrap: wrap; gap: 18px 40px; align-items: flex-start; } .side figure { max-width: 100%; }
 .near { display: grid; grid-template-columns: 190px minmax(0, 1fr); gap: 4px 18px; padding: 9px 0; border-bottom: 1px solid var(--line);
   break-inside: avoid; font-size: 13px; } .near p { margin: 2px 0; } .near > div { overflow-wrap: anywhere; }
-.shots { display: flex; flex-wrap: wrap; gap: 10px; } .shots figure { width: 150px; } .shots img { display: block; border-radius: 3px; }
+.shots { display: flex; flex-wrap: wrap; gap: 10px; } .shots figure { width: 150px; position: relative; }
+.shots .bar { position: absolute; left: 8px; top: 140px; border-top: 3px solid #fff; } .shots img { display: block; border-radius: 3px; }
 .shots figcaption { font-size: 12px; line-height: 1.3; margin-top: 3px; }
 .judged { display: grid; grid-template-columns: 128px 150px minmax(0, 1fr); gap: 2px 14px; padding: 6px 0; font-size: 13.5px;
   border-bottom: 1px solid var(--line); break-inside: avoid; } .judged p { margin: 0; max-width: none; }
@@ -183,7 +185,7 @@ SCRIPT: Final = """
       }
       const sizes = paint.names.map(() => 0);
       for (const group of paint.groups) sizes[group]++;
-      if (new Set(paint.colours).size < paint.colours.length) {
+      if (new Set(paint.colours.map((colour, i) => colour + (paint.marks[i] || ""))).size < paint.colours.length) {
         make("span", "Colours repeat: click a name to see its dots alone.", legend).className = "soft";
       }
       paint.names.forEach((name, group) => {
@@ -191,7 +193,9 @@ SCRIPT: Final = """
         button.type = "button";
         button.setAttribute("aria-pressed", "false");
         button.title = "Let these stand out";
-        make("i", "", button).style.background = paint.colours[group];
+        const mark = make("i", paint.marks[group] || "", button);
+        mark.className = paint.marks[group] ? "mark" : "";
+        mark.style[paint.marks[group] ? "color" : "background"] = paint.colours[group];
         button.append(name + " ");
         make("span", sizes[group].toLocaleString("en"), button).className = "soft";
         button.addEventListener("click", () => {

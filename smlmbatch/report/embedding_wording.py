@@ -14,7 +14,7 @@ from smlmbatch.config import Config
 from smlmbatch.report.embedding_data import DESCRIPTORS, EMBEDDING, K_MEANS, LOG_N, LOGISTIC, NEAREST, RANDOM, Embedded, Embeddings
 from smlmbatch.report.lights import MARKS
 from smlmbatch.report.page import Markup, breakable, element, escape, join
-from smlmbatch.report.wording import NONE, count, counted, number, rounded
+from smlmbatch.report.wording import NONE, count, counted, length, number, rounded
 
 _LEAST_ARI = 0.1  # below, clusters and conditions have next to nothing to do with each other, however sure that is
 # Share of the way from chance to all right, and what it is called: sure as it may be, 4 of 10 right where 1 in 4 is chance is little.
@@ -71,6 +71,8 @@ def _answer(part: Embedded) -> str:
 
 def _beyond_density(part: Embedded, held_out: EmbeddingScore) -> str:
     """What is left of it at equal density."""
+    if part.n_locs:
+        return ", at equal density"  # all that was embedded
     equal = _equal_density(part)
     if told_apart(equal):
         return ", at equal density too" if equal and _skill(equal) >= _KEPT * _skill(held_out) else ", less at equal density"
@@ -124,7 +126,7 @@ def _accuracy(part: Embedded) -> Iterator[Markup]:
         [
             "Of ROIs in replicates that were left out, ",
             element("b", share(score.value)),
-            f"{interval(score, as_share=True)} are told right by their nearest neighbours in the embedding{also}; "
+            f"{interval(score, as_share=True)} are assigned to the right condition by their nearest neighbours in the embedding{also}; "
             f"by chance it would be {share(score.chance)}.",
             *_beside(part, NEAREST, as_share=True),
         ]
@@ -161,13 +163,18 @@ def _beside(part: Embedded, measure: str, *, as_share: bool = False) -> Iterator
 
 def _thinned(part: Embedded) -> Iterator[Markup]:
     """The same with equally many locs in every ROI: in full where most ROIs are left, in short for others."""
+    if part.n_locs:
+        yield escape(f"This is at equal density: {counted(part.n_locs, 'loc')} of every ROI were embedded; plain descriptors are of all.")
+        return
     told = {n_locs: scores for n_locs in part.thinned if (scores := _scores_at(part, n_locs))}
     if not told:
         return
     (n_locs, first), *others = told.items()
     lost = first[0].n_lost
     left_out = f" ({counted(lost, 'ROI')} with fewer left out)" if lost else ""
-    said = [f"{share(s.value)}{interval(s, as_share=True)} of ROIs are told right" if s.measure == NEAREST else _indexed(s) for s in first]
+    said = [
+        f"{share(s.value)}{interval(s, as_share=True)} of ROIs are assigned rightly" if s.measure == NEAREST else _indexed(s) for s in first
+    ]
     more = [f"with {count(n)}, {counted(own[0].n_rois, 'ROI')} left: {_listed([_value(s) for s in own])}" for n, own in others]
     yield escape(
         f"At equal density, with {counted(n_locs, 'loc')} drawn from every ROI{left_out}, {_listed(said)}"
@@ -195,7 +202,13 @@ def _replicates(distances: Sequence[EmbeddingDistance]) -> Iterator[Markup]:
         return
     near, far = (pick(known, key=lambda d: d.distance) for pick in (min, max))
     least = min(d.distance / d.spread for d in known)
-    agree = "Replicates agree" if least >= _APART else "Replicates scatter, but less than conditions" if least > _NEAR else None
+    agree = (
+        "Replicates agree"
+        if least >= _APART and not _explained(known)
+        else "Replicates scatter, but less than conditions"
+        if least > _NEAR
+        else None
+    )
     head = agree or "Replicates of a condition lie as far apart as some conditions do"
     spread = number(sum(d.spread for d in known) / len(known), digits=2)
     apart = number(near.distance, digits=2) if len(known) == 1 else f"{number(near.distance, digits=2)} ({_pair(near)}) to "
@@ -226,7 +239,10 @@ def _short(part: Embedded) -> str:
         plain = part.score(DESCRIPTORS, NEAREST)
         others = [(WORDS[s.representation], s.value) for s in (alone, plain) if s is not None and math.isfinite(s.value)]
         beside = "; " + _listed([f"by {words} {share(value)}" for words, value in others]) if others else ""
-        return f"{share(score.value)} of ROIs in replicates that were left out are told right (chance {share(score.chance)}){beside}."
+        return (
+            f"{share(score.value)} of ROIs in replicates that were left out are assigned to the right condition "
+            f"(chance {share(score.chance)}){beside}."
+        )
     score, alone = part.score(EMBEDDING, K_MEANS), part.score(LOG_N, K_MEANS)
     if score is None or not math.isfinite(score.value):
         return f"conditions can\u2019t be told apart{f' ({score.note})' if score is not None and score.note else ''}."
@@ -245,13 +261,12 @@ def limits(*, config: Config) -> list[str]:
     said = [
         "ROIs are not replicates: intervals of the adjusted Rand index and of clusters are over ROIs and describe these cells only. What "
         "holds for new cells is what holds for replicates that were left out.",
-        "A difference is one of pattern in 3 µm squares as the network sees it; it names no structure. Look at the regions and the "
-        "descriptors to see what it is.",
+        f"A difference is one of pattern in squares of {length(config.tile.roi_nm)} as the network sees it; it names no structure. Look at "
+        "the regions and the descriptors to see what it is.",
         "Conditions that are not told apart may differ all the same, at lengths below the raster\u2019s pixel or in ways the network never "
         "learned.",
         "Day, dish, dye or microscope can make a difference as large as biology does. The flags below say what was checked.",
     ]
-    said[1] = said[1].replace("3 µm squares", f"squares of {number(config.tile.roi_nm / 1000, digits=2)} µm")
     if not merged:
         said.append("Repeated blinks were not merged: how often a dye blinks is part of the pattern.")
     return said
@@ -298,8 +313,8 @@ def index(value: float) -> str:
 
 
 def interval(score: EmbeddingScore, *, as_share: bool = False) -> str:
-    """The 95 % interval in brackets; "" where there is none."""
-    if not math.isfinite(score.low) or not math.isfinite(score.high):
+    """The 95 % interval in brackets; "" where there is none, or where all resamples gave one value: that is no certainty."""
+    if not math.isfinite(score.low) or not math.isfinite(score.high) or score.low == score.high:
         return ""
     show = share if as_share else index
     return f" (95\u202f% interval {show(score.low)} to {show(score.high)})"

@@ -1,7 +1,7 @@
 """Pairs of point patterns from Perlin noise: what the contrastive method learns from.
 
 Both members of a pair are drawn with the same parameters from different noise: alike in density and morphology, never
-in position (seed paper, Methods). Noise becomes an intensity by a softmax over pixels, the intensity Poisson counts:
+in position (Shirgill et al., Methods). Noise becomes an intensity by a softmax over pixels, the intensity Poisson counts:
 that is a rasterised inhomogeneous Poisson process, so no positions are needed unless asked for (`scatter`).
 
 A shard of pairs is a fixed function of (seed, shard), since pyperlin's numbers depend on the batch they are drawn in.

@@ -1,6 +1,6 @@
 """Single ROIs of known architecture: the sets on which the embedding is judged.
 
-As in the seed paper's Fig 2 (Gaussian clusters; clusters and straight fibres), with what it leaves open stated here: 100 locs a
+As in Fig 2 of Shirgill et al. (Gaussian clusters; clusters and straight fibres), with what is left open there stated here: 100 locs a
 cluster, sigma 50 nm, a random background of a quarter of the clustered locs. With a fixed number of locs a cluster, the total count
 alone tells 2 clusters from 20; hence the sets of equal total, of random cluster size, and thinned to 900 locs (100 per um2).
 """

@@ -16,7 +16,9 @@ def card_text(method: Method, config: Any, trained: Trained, figures: Figures, *
     """The card as Markdown. Nothing in it depends on the machine, so that the same recipe gives the same card."""
     last = trained.history[-1]
     best = trained.history[trained.progress.best_epoch]
-    parameters = sum(p.numel() for p in trained.model.parameters())
+    sizes = {name: p.numel() for name, p in trained.model.named_parameters()}
+    kept = sum(size for name, size in sizes.items() if not name.startswith(method.only_in_training))
+    more = f" (and {sum(sizes.values()) - kept:,} in training alone)" if sum(sizes.values()) > kept else ""
     lines = [
         f"# {method.title}",
         "",
@@ -24,7 +26,7 @@ def card_text(method: Method, config: Any, trained: Trained, figures: Figures, *
         "",
         f"- made by smlmbatch {smlmbatch.__version__}, `smlmbatch train {method.name}`, {world} rank{'s' if world > 1 else ''}",
         f"- trained on {method.material}; no measured data",
-        f"- {parameters:,} parameters; {last['epoch']:.0f} epochs, weights of epoch {best['epoch']:.0f} (lowest validation loss)",
+        f"- {kept:,} parameters{more}; {last['epoch']:.0f} epochs, weights of epoch {best['epoch']:.0f} (lowest validation loss)",
         f"- sha256 of config.toml and {WEIGHTS}: `{sha256}`",
         "- licence: as smlmbatch (BSD-3-Clause)",
         "",

@@ -19,6 +19,7 @@ import torch
 from smlmbatch.errors import ConfigError, InputError
 from smlmbatch.store.units import appears_whole
 
+CHECKPOINTS = "checkpoints"  # folder in the model's
 _KEPT = 2
 _SUM_BYTES = hashlib.sha256().digest_size
 

@@ -16,11 +16,11 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from smlmbatch.errors import Interrupted
+from smlmbatch.errors import ConfigError, Interrupted
 from smlmbatch.methods.layers import set_ranks, set_step
 from smlmbatch.methods.method import Alone, Method, Ranks
-from smlmbatch.train.checkpoint import load_checkpoint, recipe_sha256, save_checkpoint
-from smlmbatch.train.material import Material, epoch_batches, make_material, validation_batches
+from smlmbatch.train.checkpoint import CHECKPOINTS, load_checkpoint, recipe_sha256, save_checkpoint
+from smlmbatch.train.material import Material, epoch_batches, make_material, material_folder, validation_batches
 from smlmbatch.train.metrics import MetricsLog
 from smlmbatch.train.ranks import any_raised, wait_for_all
 
@@ -79,6 +79,8 @@ def train(method: Method, config: Any, options: LoopOptions, ranks: Ranks, talk:
     ------
     Interrupted
         asked to stop; a checkpoint was made
+    ConfigError
+        settings that leave nothing to learn from, or under which the loss is no number any more
     """
     run = start(method, config, options, ranks, talk)
     try:
@@ -90,7 +92,7 @@ def train(method: Method, config: Any, options: LoopOptions, ranks: Ranks, talk:
 def start(method: Method, config: Any, options: LoopOptions, ranks: Ranks, talk: Talk) -> "Run":
     """A run at its beginning, or where its newest checkpoint left it; its training material is made."""
     talk(f"draws what is missing of {config.samples:,} training samples")
-    material = make_material(method, config, options.folder / "material", ranks)
+    material = make_material(method, config, material_folder(options.folder, recipe_sha256(method.name, config)), ranks)
     wait_for_all(ranks)
     return Run(method, config, options, ranks, talk, material)
 
@@ -131,14 +133,14 @@ class Run:
         self.learner: nn.Module = DistributedDataParallel(self.model) if ranks.world > 1 else self.model
         if options.device.type == "cuda":
             self.learner = HalfPrecision(self.learner)
-        self.log = MetricsLog(options.folder, last_step=self.progress.step) if ranks.rank == 0 else None
+        self.log = MetricsLog(options.folder, self.history) if ranks.rank == 0 else None
         self.saved_at = time.monotonic()
         self.steps_here = 0
 
     # ---- checkpoints
 
     def _resume(self) -> None:
-        state = load_checkpoint(self.options.folder / "checkpoints", recipe=self.recipe, world=self.ranks.world)
+        state = load_checkpoint(self.options.folder / CHECKPOINTS, recipe=self.recipe, world=self.ranks.world)
         if state is None:
             return
         self.model.load_state_dict(state["model"])
@@ -159,7 +161,7 @@ class Run:
                 "history": self.history,
                 "best": self.best,
             }
-            save_checkpoint(self.options.folder / "checkpoints", state)
+            save_checkpoint(self.options.folder / CHECKPOINTS, state)
         wait_for_all(self.ranks)
         self.saved_at = time.monotonic()
 
@@ -199,6 +201,8 @@ class Run:
             self._save_if_due()
         p, n = self.progress, self.steps_an_epoch
         figures = {f"train_{name}": total / n for name, total in p.sums.items()} | self._validate()
+        if not math.isfinite(figures["loss"]):
+            raise ConfigError(f"epoch {p.epoch + 1}: the validation loss is {figures['loss']}: lower learning_rate, or raise temperature")
         seconds = time.monotonic() - begun_s
         if figures["loss"] < p.best:
             p.best, p.best_epoch = figures["loss"], p.epoch
@@ -242,12 +246,14 @@ class Run:
     def _validate(self) -> dict[str, float]:
         """Figures over the validation samples, each weighted by its batch's size; every rank looks at its own batches."""
         self.model.eval()
-        sums: dict[str, torch.Tensor] = {}
+        # named by training: a rank whose share is no batch at all must take part in the sums, or the others wait for it
+        zero = torch.zeros((), dtype=torch.float64, device=self.options.device)
+        sums = dict.fromkeys(self.progress.sums, zero)
         for shards, rows in validation_batches(self.material, batch=self.config.batch, ranks=self.ranks):
             batch = self._read(shards, rows)
             _, figures = self.method.loss(self.model, batch, self.config, Alone())
             for name, value in figures.items():
-                sums[name] = sums.get(name, value.new_zeros((), dtype=torch.float64)) + value.double() * len(rows)
+                sums[name] = sums[name] + value.double() * len(rows)
         n = (self.material.n_shards - self.material.n_train) * self.material.shard_samples
         return {name: float(self.ranks.sum(total)) / n for name, total in sums.items()}
 

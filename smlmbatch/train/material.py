@@ -18,6 +18,7 @@ from smlmbatch.errors import ConfigError
 from smlmbatch.methods.method import Method, Ranks
 from smlmbatch.store.units import appears_whole
 
+MATERIAL = "material"
 _ORDER = 0x0DE7  # first number of the key of the shuffles
 _SHUFFLED_SHARDS = 16  # shuffled together
 _OPEN_SHARDS = 4 * _SHUFFLED_SHARDS  # kept mapped: opening 16 files a batch took 6 % of a step of a small network
@@ -53,9 +54,24 @@ class Material:
         return batch
 
 
+def material_folder(model: Path, recipe_sha256: str) -> Path:
+    """Where the material of a recipe lies in a model's folder: shards that other settings left there are none of it."""
+    return model / MATERIAL / recipe_sha256[:12]
+
+
 def make_material(method: Method, config: Any, folder: Path, ranks: Ranks) -> Material:
-    """Make what is missing of the material; the caller waits for the other ranks before he reads."""
+    """Make what is missing of the material; the caller waits for the other ranks before he reads.
+
+    Raises
+    ------
+    ConfigError
+        fewer samples to learn from than a batch holds
+    """
     n_shards = config.samples // config.shard_samples
+    n_train = n_shards - max(1, round(n_shards * config.validation_share))
+    if n_train * config.shard_samples < config.batch:
+        left = f"{max(0, n_train) * config.shard_samples} samples to learn from beside those of validation"
+        raise ConfigError(f"samples = {config.samples} leaves {left}: wanted a batch ({config.batch}) or more")
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(ranks.rank, n_shards, ranks.world):
         if all(_path(folder, number, name).exists() for name in method.shard_arrays):
@@ -63,8 +79,7 @@ def make_material(method: Method, config: Any, folder: Path, ranks: Ranks) -> Ma
         for name, values in method.shard(config, number).items():
             with appears_whole(_path(folder, number, name)) as partial, partial.open("wb") as file:
                 np.save(file, _smallest(values), allow_pickle=False)
-    n_validation = max(1, round(n_shards * config.validation_share))
-    return Material(folder, method.shard_arrays, n_shards, n_shards - n_validation, config.shard_samples)
+    return Material(folder, method.shard_arrays, n_shards, n_train, config.shard_samples)
 
 
 def _smallest(values: NDArray[Any]) -> NDArray[Any]:

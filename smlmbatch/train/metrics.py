@@ -1,23 +1,21 @@
 """Figures of training as JSON lines and as TensorBoard events, one entry per epoch."""
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from smlmbatch.store.units import write_whole
 
 
 class MetricsLog:
-    """Writes `metrics.jsonl` and `tensorboard/` in the model's folder. Entries after `last_step` are of a life that was lost, and go."""
+    """Writes `metrics.jsonl` and `tensorboard/` in the model's folder, from `history` on: entries of a life that was lost go."""
 
-    def __init__(self, folder: Path, *, last_step: int) -> None:
+    def __init__(self, folder: Path, history: Sequence[Mapping[str, float]]) -> None:
         from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 
         self._path = folder / "metrics.jsonl"
-        lines = self._path.read_text().splitlines() if self._path.exists() else []
-        kept = [line for line in lines if _step(line) <= last_step]
-        write_whole(self._path, "".join(line + "\n" for line in kept).encode())
+        write_whole(self._path, "".join(json.dumps(dict(figures)) + "\n" for figures in history).encode())
+        last_step = int(history[-1]["step"]) if history else 0
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=last_step + 1)
 
     def write(self, figures: Mapping[str, float], *, per_s: float) -> None:
@@ -31,11 +29,3 @@ class MetricsLog:
 
     def close(self) -> None:
         self._board.close()
-
-
-def _step(line: str) -> float:
-    """The step of an entry; of one that a kill cut off, a step nobody has reached."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf

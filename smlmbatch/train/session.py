@@ -8,7 +8,7 @@ model and writes it, which takes longer than ranks wait for one another.
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,8 +20,10 @@ from smlmbatch.methods.method import Method
 from smlmbatch.methods.model import read_settings, save_model
 from smlmbatch.store.units import write_whole
 from smlmbatch.train.card import card_text
+from smlmbatch.train.checkpoint import CHECKPOINTS
 from smlmbatch.train.devices import choose_device
 from smlmbatch.train.loop import LoopOptions, Talk, Trained, train
+from smlmbatch.train.material import MATERIAL
 from smlmbatch.train.ranks import joined
 
 
@@ -71,8 +73,17 @@ def _write_model(folder: Path, method: Method, config: Any, trained: Trained, *,
     figures = method.judge(model, config, seeds=judge_seeds) if judge_seeds else {}
     text = card_text(method, config, trained, figures, sha256=model_sha256(folder), world=world, seeds=judge_seeds)
     write_whole(folder / CARD, text.encode())
-    for name in ("checkpoints", "material"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    _tidy(folder)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what training made on its way, by its names: a folder given as --out may have a `material` of the user's own in it."""
+    for shards in (folder / MATERIAL).glob("[0-9a-f]" * 12):
+        shutil.rmtree(shards, ignore_errors=True)
+    found = [path for pattern in ("step_*.pt", ".step_*") for path in (folder / CHECKPOINTS).glob(pattern)]
+    for path in (*found, folder / CHECKPOINTS, folder / MATERIAL):
+        with suppress(OSError):  # a folder that isn't empty or not there; a file system that keeps what is open
+            path.rmdir() if path.is_dir() else path.unlink()
 
 
 def _say_nothing(_: str) -> None:
@@ -82,8 +93,8 @@ def _say_nothing(_: str) -> None:
 def _is_complete(folder: Path, method: Method, config: Any) -> bool:
     if not (folder / CONFIG).exists():
         return False
-    found = read_settings(folder / CONFIG)
-    if found != (method, config) and (found[0].name, found[1]) != (method.name, config):
+    found, settings = read_settings(folder / CONFIG, whole=True)
+    if (found.name, settings) != (method.name, config):
         raise ConfigError(f"{folder}: holds a model of other settings; give another folder, or the same settings")
     return (folder / WEIGHTS).exists() and (folder / CARD).exists()
 

@@ -5,9 +5,12 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from smlmbatch.across.stored import Making, Stored, check_alike
+from smlmbatch.analyse.fingerprint import MADE_WITH_KEY
 from smlmbatch.errors import EXIT_USAGE, InputError
 from tests.conftest import smlmbatch
 
@@ -76,6 +79,12 @@ def test_what_was_made_otherwise_is_refused(name):
     assert "[embed]" in error.value.mend
 
 
+def unsaid(output):
+    """A campaign's embeddings that name a model, and no more of it."""
+    table = pq.ParquetFile(output / "tables" / "embeddings.parquet").read()
+    return table.replace_schema_metadata({MADE_WITH_KEY: b'{"model": "contrastive"}'})
+
+
 def test_what_can_not_be_compared_is_refused(small_campaign, campaigns, tmp_path):
     here, there = campaigns
     (tmp_path / "link").symlink_to(here)
@@ -86,6 +95,10 @@ def test_what_can_not_be_compared_is_refused(small_campaign, campaigns, tmp_path
     shutil.copytree(there, tmp_path / "damaged")
     (tmp_path / "damaged" / "tables" / "embeddings.parquet").write_bytes(b"PAR1 and nothing")
     (tmp_path / "empty").mkdir()
+    for name, table in (("foreign", pa.table({"key": ["a"]})), ("unsaid", unsaid(there))):
+        (tmp_path / name / "tables").mkdir(parents=True)
+        pq.write_table(table, tmp_path / name / "tables" / "embeddings.parquet")
+    (tmp_path / "file").write_text("no folder")
     for arguments, says in [
         ((here, here), "is named twice"),
         ((here, tmp_path / "link"), "is named twice"),
@@ -95,6 +108,10 @@ def test_what_can_not_be_compared_is_refused(small_campaign, campaigns, tmp_path
         ((here, tmp_path / "gone"), "embeddings.parquet: is not there"),
         ((here, tmp_path / "damaged"), "can't be read as Parquet"),
         ((here, tmp_path / "empty"), "embeddings.parquet: is not there"),
+        ((here, tmp_path / "file"), "embeddings.parquet: is not there"),
+        ((here, tmp_path / "foreign"), "embeddings.parquet: has no column field"),
+        ((here, tmp_path / "unsaid"), "doesn't say with which model_sha256 it was made"),
+        ((here, there, "--csv", tmp_path), "is a folder; name a file"),
         ((here, there, "--csv", there / "placed.csv"), "lies in a campaign's folder"),
         ((here,), "Missing argument 'OTHER...'"),
     ]:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from smlmbatch.analyse.agreement import adjusted_rand, contingency, entropies, interval, resampled_rand
+from smlmbatch.analyse.agreement import adjusted_rand, contingency, entropies, interval, resampled_rand, without_excess
 
 CODES = st.integers(2, 40).flatmap(lambda n: st.tuples(*(hnp.arrays(np.int64, n, elements=st.integers(0, 4)) for _ in range(2))))
 
@@ -58,9 +58,31 @@ def test_interval_holds_the_index_of_the_truth():
     share = np.full((3, 3), 0.15) + 0.55 * np.eye(3)
     truth = float(adjusted_rand((share * 1e7).astype(np.int64)))
     tables = rng.multinomial(150, share.ravel() / share.sum(), size=400).reshape(-1, 3, 3)
-    ends = [interval(resampled_rand(table, draws=400, rng=rng)) for table in tables]
+    ends = [interval(without_excess(resampled_rand(table, draws=400, rng=rng), float(adjusted_rand(table)))) for table in tables]
     held = np.mean([low <= truth <= high for low, high in ends])
     assert 0.90 <= held <= 0.99
+
+
+@pytest.mark.parametrize(("groups", "rois"), [(5, 50), (4, 12)])
+def test_interval_of_unrelated_groupings_holds_zero(groups, rois):
+    """Plain percentiles begin above 0 in 42 and 14 of 100, as ROIs drawn twice agree with themselves."""
+    rng = np.random.default_rng(3)
+    above = plain_above = 0
+    for _ in range(100):
+        table = contingency(np.repeat(np.arange(groups), rois), rng.integers(0, groups, groups * rois))
+        index, drawn = float(adjusted_rand(table)), resampled_rand(table, draws=300, rng=rng)
+        low, high = interval(without_excess(drawn, index))
+        assert low <= index <= high
+        above += low > 0
+        plain_above += interval(drawn)[0] > 0
+    assert above <= 6
+    assert plain_above > above
+
+
+def test_excess_is_that_of_finite_draws_and_nothing_exceeds_one():
+    assert without_excess(np.array([0.4, 0.6, np.nan]), 0.3) == pytest.approx([0.2, 0.4, np.nan], nan_ok=True)
+    assert without_excess(np.array([0.9, 0.7, 0.95]), 0.95).max() == 1
+    assert np.isnan(without_excess(np.full(2, np.nan), 0.5)).all()
 
 
 def test_entropies_that_the_seed_paper_prints():

@@ -73,7 +73,7 @@ def test_nothing_embedded():
     none = np.array([], dtype=object)
     for score in roi_scores(np.zeros((0, 4)), condition=none, replicate=none, channel=None):
         assert np.isnan(score.value)
-        assert score.note == "no ROI was embedded"
+        assert score.note == "no ROI is left"
 
 
 def test_perfect_without_interval():

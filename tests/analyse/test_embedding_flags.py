@@ -51,9 +51,9 @@ def test_density(embedding, log_n, equal, light, says):
 
 @pytest.mark.parametrize(("log_n", "light"), [(0.55, "green"), (0.78, "amber"), (0.9, "amber")])
 def test_density_by_accuracy_where_clusters_follow_something_else(log_n, light):
-    accuracy = {"measure": "accuracy logistic", "chance": 0.5}
+    accuracy = {"measure": "accuracy nearest", "chance": 0.5}
     scores = [score("embedding", 0.02), score("log N", 0.0), score("embedding", 0.8, **accuracy), score("log N", log_n, **accuracy)]
-    assert "accuracy with replicates left out 0.80" in flags_of(rois_of(draw(0, (4, 4))), scores)["density", light]
+    assert "accuracy by nearest neighbours, replicates left out, 0.80" in flags_of(rois_of(draw(0, (4, 4))), scores)["density", light]
 
 
 def test_density_where_rois_were_embedded_at_equal_numbers():
@@ -118,6 +118,25 @@ def test_numbers():
     assert ("range", "grey") in flags_of(rois_of(d, n_beyond=1))
     one = flags_of(rois_of(draw(0, (3,))))
     assert "one condition (c0)" in one["few", "grey"]
+
+
+@pytest.mark.parametrize(("n_skipped", "says"), [(7, "all 7 that were kept hold too few locs"), (0, "No ROI was embedded.")])
+def test_where_nothing_was_embedded_one_flag_says_why(n_skipped, says):
+    none = np.array([], dtype=object)
+    rois = Embedded(vectors=np.zeros((0, 3)), condition=none, replicate=none, key=none, columns={"batch": none}, n_skipped=n_skipped)
+    (flag,) = embedding_flags(rois, channel=1, scores=[])
+    assert (flag.kind, flag.light) == ("few", "grey")
+    assert says in flag.text
+
+
+def test_a_column_that_describes_the_condition_is_not_called_untested():
+    d = draw(0, (3, 3))
+    dose = np.where(d.condition == "c0", "0", "5").astype(object)
+    flags = embedding_flags(rois_of(d, columns={"label_dose": dose}), channel=1, scores=[])
+    assert not any("dose" in flag.text for flag in flags)
+    some = np.where(d.replicate == "c0r0", "x", "y").astype(object)  # one of three replicates: no p below 1 in 3
+    flags = embedding_flags(rois_of(d, columns={"label_some": some}), channel=1, scores=[])
+    assert any("Too few replicates with different values to test: Column some" in flag.text for flag in flags)
 
 
 def fields_and_rois(labels):

@@ -75,7 +75,7 @@ def test_what_is_lost_is_counted_by_condition():
             Representation(name="log N", draws=[np.ones((9, 1))], rows=np.arange(9), code=np.repeat([0, 1], [5, 4]), names=("a", "b")),
             "fewer",
         ),
-        (Representation(name="e", draws=[np.empty((0, 0))], rows=np.arange(0), code=np.empty(0, int), names=NAMES), "one condition"),
+        (Representation(name="e", draws=[np.empty((0, 0))], rows=np.arange(0), code=np.empty(0, int), names=NAMES), "no ROI is left"),
     ],
 )
 def test_what_can_t_be_had_is_said(rois, why):

@@ -121,6 +121,9 @@ def test_regions_embedded_with_an_equal_number_of_locs(made, tmp_path):
     everywhere = {("embedding", 50), ("log N", 50), ("random encoder", 50), ("descriptors", 0)}
     assert found == everywhere | {("embedding", tenth), ("random encoder", tenth)}
     assert set(rows_of(campaign)["n_locs"].to_pylist()) == {50}
+    scores = read_records(tmp_path, "embedding_scores")
+    drawn_with = {(s.representation, s.measure): s.n_locs for s in scores if s.n_locs != tenth}
+    assert {key: n for key, n in drawn_with.items() if n != 50} == {("descriptors", s.measure): 0 for s in scores if s.label == "condition"}
 
 
 def test_joint_conditions_over_channels(made, tmp_path):
@@ -138,7 +141,7 @@ def test_without_a_model_tables_are_empty_and_say_why(made, tmp_path):
     campaign = written(embedded(made.study(tmp_path, **SMALL), with_model=False))
     for name in EMBEDDING_NAMES[:-1]:
         assert rows_of(campaign, name).num_rows == 0, name
-    (flag, *_) = read_records(tmp_path, "embedding_flags")
+    (flag,) = read_records(tmp_path, "embedding_flags")  # and not one more of each channel
     assert 'embed.model = "none"' in flag.text
     assert tables_fingerprint(tmp_path, EMBEDDING_NAMES) == "own"
 
@@ -273,6 +276,30 @@ def test_one_condition_is_clustered_at_the_elbow(monkeypatch):
     _, result = analyse(*campaign_of(rows, vectors, label=[""], compare=CompareConfig(), own=QUICK)).families[0]
     assert np.bincount(result.kmeans).tolist() == [18, 18, 18]
     assert all(np.isnan(row.entropy) for row in result.clusters)
+
+
+def test_an_order_is_said_once_and_by_name(monkeypatch):
+    """A column of doses that says what conditions' names say already is left out; another order is not."""
+    monkeypatch.setattr(embeddings, "_embedder", lambda rois, campaign: None)
+    vectors = np.random.default_rng(0).normal(size=(54, 4)) + 3.0 * (np.arange(54) % 3)[:, None]
+    rows = [(f"{dose} nM", str(i // 18), "", 0, 100) for i, dose in zip(range(54), [0, 5, 50] * 18, strict=True)]
+    for label, said in ((["0", "1", "2"], ["conditions"]), (["2", "0", "1"], ["conditions", "dose"])):
+        rois, campaign, fields = campaign_of(rows, vectors, label=[""], compare=CompareConfig(), own=QUICK)
+        own = [label[("0 nM", "5 nM", "50 nM").index(name)] for name in fields["condition"].to_pylist()]
+        fields = fields.set_column(fields.column_names.index("label_dose"), "label_dose", pa.array(own))
+        found = analyse(rois, campaign, fields)
+        texts = [flag.text for flag in found.flags if flag.kind == "order"]
+        assert [s.label for s in found.scores if s.measure == "Spearman ROIs"] == [f"order of {name}" for name in said]
+        assert "follow the order of the numbers in conditions' names" in texts[0]
+        assert len(texts) == len(said)
+
+
+def test_one_condition_is_not_embedded_again_thinned(made, tmp_path):
+    campaign = made.study(tmp_path, conditions=("a",), replicates=2, **SMALL)
+    written(embedded(campaign), own=replace(QUICK, n_locs=50))
+    scores = read_records(tmp_path, "embedding_scores")
+    assert {score.n_locs for score in scores} == {0}
+    assert {score.representation for score in scores} >= {"embedding", "log N", "descriptors", "random encoder", "cell means"}
 
 
 def test_units_without_the_embed_stage(made, tmp_path):

@@ -209,6 +209,12 @@ def test_a_copy_that_is_damaged_or_gone(tmp_path, model) -> None:
         run(tmp_path, config)
 
 
+def test_vectors_that_are_no_numbers_are_not_stored(tmp_path, model, monkeypatch) -> None:
+    monkeypatch.setattr(stage, "embed_counts", lambda network, counts, **more: np.full((len(counts), NETWORK.features), np.inf, np.float32))
+    with pytest.raises(InputError, match="vectors that are no numbers"):
+        embed(tmp_path / "a", model)
+
+
 def test_no_gpu(tmp_path, model, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ResourceError, match=r"stage\.embed\.gres"):

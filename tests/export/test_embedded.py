@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from smlmbatch.analyse.columns import EMBEDDING_COLUMNS, arrow_schema
-from smlmbatch.analyse.fingerprint import MADE_WITH_KEY
+from smlmbatch.analyse.fingerprint import MADE_WITH_KEY, UMAP_KEY
 from smlmbatch.campaign import load_plan
 from smlmbatch.export.h5ad import write_h5ad
 from smlmbatch.export.tables import write_table_csv
@@ -33,7 +33,7 @@ def embedded(small_output, tmp_path):
         for i, row in enumerate(kept[1:])
     ]
     made = json.dumps({"model": "contrastive", "model_sha256": "ab" * 32}).encode()
-    schema = arrow_schema(EMBEDDING_COLUMNS, features=FEATURES).with_metadata({MADE_WITH_KEY: made})
+    schema = arrow_schema(EMBEDDING_COLUMNS, features=FEATURES).with_metadata({MADE_WITH_KEY: made, UMAP_KEY: b"[0]"})
     table = pa.Table.from_pylist(rows[::-1], schema=schema)
     pyarrow.parquet.write_table(table, tmp_path / "embeddings.parquet")
     plan = load_plan(small_output)
@@ -59,6 +59,19 @@ def test_anndata_carries_vectors_map_clusters_and_model(embedded, tmp_path):
     assert codes[0] == -1
     assert [categories[code] for code in codes[1:]] == [str(row["kmeans"]) for row in rows]
     assert clusters["ward"][0].tolist() == [-1, 0, -1, *([0] * (len(kept) - 3))]
+
+
+@pytest.mark.parametrize(("drawn", "n"), [("[]", None), ("[1]", 0), ("[null]", "all"), ("[0, 1]", "all")])
+def test_principal_axes_are_not_called_umap(embedded, tmp_path, drawn, n):
+    _, rows, campaign = embedded
+    table = pyarrow.parquet.read_table(tmp_path / "embeddings.parquet")
+    metadata = table.schema.metadata | {UMAP_KEY: drawn.encode()}
+    pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), tmp_path / "embeddings.parquet")
+    write_h5ad(tmp_path / "rois.parquet", tmp_path / "rois.h5ad", campaign)
+    with h5py.File(tmp_path / "rois.h5ad") as file:
+        assert ("X_umap" in file["obsm"]) == (n is not None)
+        if n is not None:
+            assert np.isfinite(file["obsm/X_umap"][:, 1]).sum() == (len(rows) if n == "all" else n)
 
 
 def test_a_campaign_without_embeddings_has_none(embedded, tmp_path):

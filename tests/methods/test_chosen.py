@@ -1,5 +1,6 @@
 """Which model a campaign embeds with: what is accepted, what is refused and with which words, and what fingerprints hold of it."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -112,7 +113,16 @@ def spoil_shape(folder: Path) -> None:
 
 
 def spoil_huge(folder: Path) -> None:
-    edit(folder, "features = 16", "features = 1000000000000000")
+    edit(folder, "features = 16", "features = 2000000000")
+
+
+def spoil_pipe(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    os.mkfifo(folder / "model.safetensors")
+
+
+def spoil_size(folder: Path) -> None:
+    os.truncate(folder / "model.safetensors", 100 << 30)  # of holes
 
 
 def spoil_tensor(folder: Path) -> None:
@@ -135,7 +145,11 @@ BAD = {
     "a link": (spoil_link, "is a link"),
     "another shape": (spoil_shape, "doesn't fit the settings beside it"),
     "a shape beyond memory": (spoil_huge, "doesn't fit the settings beside it"),
-    "other tensors": (spoil_tensor, "tensors missing or unknown"),
+    "a number of no kind": (lambda folder: edit(folder, "features = 16", "features = 1000000000000000"), "wanted a number between"),
+    "a pipe": (spoil_pipe, "is no plain file"),
+    "a hundred gigabytes": (spoil_size, "has 102,400 MiB"),
+    "a setting left out": (lambda folder: edit(folder, "as_if_prior = 500.0\n", ""), "says nothing of as_if_prior"),
+    "other tensors": (spoil_tensor, "tensors are missing, unknown or of another shape"),
     "not a number": (spoil_nan, "gives vectors that are no numbers"),
     "settings missing": (lambda folder: (folder / "config.toml").unlink(), r"config\.toml is missing"),
     "no TOML": (lambda folder: (folder / "config.toml").write_text("side_nm ="), "is not TOML"),

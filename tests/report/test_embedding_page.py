@@ -12,8 +12,7 @@ from smlmbatch.analyse.compare import natural_key
 from smlmbatch.analyse.fingerprint import table_path
 from smlmbatch.analyse.tables import read_tables, write_tables
 from smlmbatch.config import config_from_dict
-from smlmbatch.report.embedding_data import read_embeddings
-from smlmbatch.report.embedding_examples import vectors_of
+from smlmbatch.report.embedding_data import read_embeddings, vectors_of
 from smlmbatch.report.embedding_page import EmbeddingPage, write_embedding_page
 from smlmbatch.report.gallery import Drawing, Gallery
 from smlmbatch.report.html import write_report
@@ -103,7 +102,7 @@ def usual(made, embedded, tmp_path_factory):
 def test_page_says_what_the_tables_say(usual):
     _, _, page = usual
     assert "|Yes, at equal density too.|" in page.text
-    assert "91 % (95 % interval 80 % to 98 %) are told right by their nearest neighbours" in page.text
+    assert "91 % (95 % interval 80 % to 98 %) are assigned to the right condition by their nearest neighbours" in page.text
     assert "agree with them to 0.82 (95 % interval 0.75 to 0.90)" in page.text
     assert "At equal density, with 100 locs drawn from every ROI (5 ROIs with fewer left out), the adjusted Rand index is 0.71" in page.text
     assert page.text.index("What must not be concluded") < page.text.index("Map of the regions", page.text.index("Before you believe it"))
@@ -157,8 +156,8 @@ def test_map_has_a_dot_and_numbers_for_each_roi(usual):
 def test_index_has_the_map_the_sentence_and_the_methods(usual):
     _, index, _ = usual
     assert (
-        "Embedding (a learned measure of nanoscale architecture): 91 % of ROIs in replicates that were left out are told right"
-        in index.text
+        "Embedding (a learned measure of nanoscale architecture): 91 % of ROIs in replicates that were left out are assigned to the "
+        "right condition (chance 50 %)" in index.text
     )
     section = index.text[index.text.index("|Architecture by learned embedding|") : index.text.index("Rendered fields|")]
     assert "For the eye only" in section
@@ -210,6 +209,50 @@ def test_odd_numbers_of_conditions(made, embedded, tmp_path, n):
     assert ("Nothing to compare." in page.text) == (n == 1)
     assert ("How far conditions are apart" in page.text) == (n > 1)
     assert page.text.count("|Nearest to each cluster") == 1
+    marks = page.numbers[0]["paints"]["condition"]["marks"]
+    colours = page.numbers[0]["paints"]["condition"]["colours"]
+    assert len(set(zip(colours, marks, strict=False))) == (n if n > 7 else 0)
+
+
+def test_of_many_pairs_the_nearest_are_shown(made, embedded, tmp_path):
+    campaign = embedded_campaign(made, embedded, tmp_path, conditions=[f"c{i}" for i in range(8)], replicates=1, side_um=9.0, n_locs=2000)
+    text = page_of(campaign).text
+    assert "The 15 nearest of 28 pairs" in text
+    pairs = {(d["condition"], d["other"]): d["distance"] for d in pq.read_table(table_path(tmp_path, "embedding_distances")).to_pylist()}
+    shown = [pair for pair in pairs if f"|{pair[0]} and {pair[1]}|" in text]
+    assert sorted(shown, key=pairs.get) == sorted(pairs, key=pairs.get)[:15]
+
+
+@pytest.mark.parametrize(("n_rois", "said"), [(59, "the two leading principal axes"), (60, "neighbours on the map (UMAP) are alike")])
+def test_the_map_is_called_what_it_is(made, embedded, tmp_path, n_rois, said):
+    campaign = embedded_campaign(made, embedded, tmp_path, replicates=4)
+    table = pq.read_table(table_path(tmp_path, "embeddings"))
+    pq.write_table(table.slice(0, n_rois), table_path(tmp_path, "embeddings"))
+    page = page_of(campaign)
+    assert len(page.numbers[0]["x"]) == n_rois
+    assert f"For the eye only: {said}" in page.text
+
+
+def test_equally_many_locs_are_no_scale_of_density_and_a_curve_may_have_no_bend(made, embedded, tmp_path):
+    campaign = embedded_campaign(made, embedded, tmp_path)
+    rows = pq.read_table(table_path(tmp_path, "embeddings"))
+    cells = [row | {"n_locs": 900} for row in rows.to_pylist()]
+    pq.write_table(rows.from_pylist(cells, rows.schema), table_path(tmp_path, "embeddings"))
+    scores = pq.read_table(table_path(tmp_path, "embedding_scores"))
+    unbent = [row | {"note": ""} for row in scores.to_pylist()]
+    pq.write_table(scores.from_pylist(unbent, scores.schema), table_path(tmp_path, "embedding_scores"))
+    page = page_of(campaign)
+    assert "The curve has no bend." in page.text
+    density = page.numbers[0]["paints"]["density"]
+    assert (density["names"], density["ramp"], set(density["groups"])) == (["900 locs each"], False, {0})
+
+
+def test_pictures_have_a_scale(usual):
+    _, _, page = usual
+    assert "White bar: 1 µm." in page.text
+    bars = [value for value in page.values("span", "style") if value.startswith("width:")]
+    assert set(bars) == {"width:33.33%"}
+    assert len(bars) == sum(width == "150" for width in page.values("img", "width"))
 
 
 def test_a_single_roi(made, embedded, tmp_path):
@@ -231,7 +274,7 @@ def test_rois_without_condition_cluster_or_place(made, embedded, tmp_path):
     page = page_of(campaign)
     on_map = sum(row["map_x"] is not None for row in cells)
     assert len(page.numbers[0]["x"]) == on_map
-    assert f"A dot is a ROI ({on_map} of {len(cells)}, evenly drawn over the conditions)" in page.text
+    assert f"Each dot is a ROI ({on_map} of {len(cells)}, evenly drawn over the conditions)" in page.text
     assert "(no condition)" in page.numbers[0]["paints"]["condition"]["names"]
     assert "no cluster" in page.numbers[0]["paints"]["cluster"]["names"]
 

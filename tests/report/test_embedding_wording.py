@@ -115,7 +115,7 @@ def test_clusters_of_rois_alone_never_make_a_yes():
 
 def test_what_others_tell_as_well_is_said():
     found = text(say(part(KNOWN, BY_DENSITY, score("descriptors", "accuracy nearest", 0.6, 0.5, 0.7))))
-    assert "90 % (95 % interval 80 % to 96 %) are told right" in found
+    assert "90 % (95 % interval 80 % to 96 %) are assigned to the right condition" in found
     assert "by chance it would be 50 %" in found
     assert "In comparison, the number of locs alone 88 % and the plain descriptors 60 %." in found
     assert "The embedding doesn\u2019t tell clearly more than the number of locs alone." in found
@@ -130,10 +130,29 @@ def test_equal_density_is_told_with_what_was_lost():
     assert "(with 900, 100 ROIs left: 80 %)." in several
 
 
+def test_rois_embedded_at_equal_density_are_told_by_these_scores():
+    """Scores of the embedding carry the number of locs that was embedded, descriptors are of all."""
+    scores = [
+        replace(KNOWN, n_locs=200),
+        replace(BY_DENSITY, n_locs=200, value=0.5),
+        score("descriptors", "accuracy nearest", 0.4, 0.3, 0.5),
+    ]
+    found = say(replace(part(*scores, replace(EQUAL, n_locs=900)), n_locs=200))
+    assert found.answer == "Yes, at equal density."
+    assert "In comparison, the number of locs alone 50 % and the plain descriptors 40 %." in text(found)
+    assert "200 locs of every ROI were embedded" in text(found)
+    assert "90 % of ROIs in replicates that were left out" in found.short.replace("\u202f", " ")
+
+
+def test_resamples_that_are_all_alike_are_no_interval():
+    found = text(say(part(KNOWN, score("embedding", "ARI k-means", 1.0, 1.0, 1.0))))
+    assert "agree with them to 1.00 on the adjusted Rand index" in found
+
+
 def test_why_no_replicate_could_be_left_out_is_said():
     found = say(part(score("embedding", "accuracy nearest", NAN, note="only one replicate of ctrl: none can be left out")))
     assert "could not be tested: only one replicate of ctrl" in text(found)
-    assert "told right" not in found.short
+    assert "right condition" not in found.short
 
 
 def test_one_condition_is_nothing_to_compare():
@@ -145,7 +164,12 @@ def test_one_condition_is_nothing_to_compare():
 
 @pytest.mark.parametrize(
     ("distance", "low", "head"),
-    [(9.0, 5.0, "Replicates agree"), (1.5, 0.4, "Replicates scatter, but less"), (0.8, 0.0, "Replicates of a condition lie as far apart")],
+    [
+        (9.0, 5.0, "Replicates agree"),
+        (9.0, 0.0, "Replicates scatter"),
+        (1.5, 0.4, "Replicates scatter, but less"),
+        (0.8, 0.0, "Replicates of a condition lie as far apart"),
+    ],
 )
 def test_replicates_are_held_against_conditions(records, distance, low, head):
     found = text(say(part(KNOWN, distances=[records.distance(distance=distance, low=low, spread=1.0)])))
@@ -157,7 +181,7 @@ def test_blinks_are_a_limit_only_where_they_were_not_merged():
     merged = config_from_dict({"prepare": {"merge_nm": 40.0}})
     assert not any("blinks" in text for text in limits(config=merged))
     assert any("blinks" in text for text in limits(config=config_from_dict({})))
-    assert any("squares of 2.0 µm" in text for text in limits(config=config_from_dict({"tile": {"roi_nm": 2000.0}})))
+    assert any("squares of 2\u202fµm" in text for text in limits(config=config_from_dict({"tile": {"roi_nm": 2000.0}})))
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.sampled_from(["ARI k-means", "accuracy nearest"]))

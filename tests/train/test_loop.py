@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from smlmbatch.errors import ConfigError
 from smlmbatch.methods.contrastive.recipe import PAPER, Contrastive, ContrastiveConfig
 from smlmbatch.methods.method import Alone
 from smlmbatch.train.loop import HalfPrecision, LoopOptions, Run
@@ -122,13 +123,14 @@ def test_half_precision_is_for_the_network_alone():
 
 
 def test_metrics_of_a_lost_life_go(tmp_path):
-    log = MetricsLog(tmp_path, last_step=0)
-    for step in (10, 20, 30):
-        log.write({"epoch": step / 10, "step": step, "loss": 1.0 / step}, per_s=5.0)
+    log = MetricsLog(tmp_path, [])
+    history = [{"epoch": step / 10, "step": step, "loss": 1.0 / step} for step in (10, 20, 30)]
+    for figures in history:
+        log.write(figures, per_s=5.0)
     log.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 4, "st')  # a kill in the middle of a line
-    log = MetricsLog(tmp_path, last_step=20)
+    log = MetricsLog(tmp_path, history[:2])
     log.write({"epoch": 3, "step": 30, "loss": 0.5}, per_s=5.0)
     log.close()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -136,3 +138,51 @@ def test_metrics_of_a_lost_life_go(tmp_path):
     assert lines[-1]["loss"] == 0.5
     assert "samples_per_s" not in lines[0], "the lines are the same on any machine"
     assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_line_of_an_epoch_whose_end_was_lost_stands_once(tmp_path):
+    """The newest checkpoint is of the epoch's last step, made before its line was written."""
+    log = MetricsLog(tmp_path, [])
+    log.write({"epoch": 1, "step": 10, "loss": 0.5}, per_s=5.0)
+    log.close()
+    log = MetricsLog(tmp_path, [])
+    log.write({"epoch": 1, "step": 10, "loss": 0.5}, per_s=5.0)
+    log.close()
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_loss_that_is_no_number_ends_training(tmp_path, loss):
+    run = scripted(tmp_path, TINY)
+    with pytest.raises(ConfigError, match="epoch 2: the validation loss is"):
+        run.play([1.0, loss, 0.5])
+    run.close()
+    assert [line["epoch"] for line in run.history] == [1]
+
+
+def test_rank_without_a_validation_batch_takes_part_in_the_sums(tmp_path):
+    """One batch and two ranks: had the second nothing to sum, the first would wait for it until the time-out."""
+
+    class Second(Alone):
+        rank, world = 1, 2
+        summed = 0
+
+        def sum(self, values):
+            self.summed += 1
+            return values
+
+    config = dataclasses.replace(TINY, shard_samples=8, samples=16)
+    material = make_material(Contrastive(), config, tmp_path / "material", Alone())
+    run = Run(Contrastive(), config, LoopOptions(folder=tmp_path, device=torch.device("cpu")), Alone(), lambda said: None, material)
+    run.step(next(run.batches()))
+    run.ranks = Second()
+    assert set(run._validate()) == {"loss", "top_1"}
+    assert run.ranks.summed == 2
+    run.close()
+
+
+@pytest.mark.parametrize("change", [{"batch": 64}, {"validation_share": 0.9}])
+def test_settings_that_leave_nothing_to_learn_from_are_refused(tmp_path, change):
+    with pytest.raises(ConfigError, match="samples to learn from"):
+        make_material(Contrastive(), dataclasses.replace(TINY, **change), tmp_path / "material", Alone())
+    assert not (tmp_path / "material").exists()

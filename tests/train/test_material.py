@@ -32,7 +32,7 @@ class Numbers:
 
 
 class Config:
-    samples, shard_samples, validation_share = 60, 6, 0.3
+    samples, shard_samples, validation_share, batch = 60, 6, 0.3, 4
 
 
 def pretend(n_shards=10, n_train=7, shard_samples=6):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from smlmbatch.errors import ConfigError, InputError, Interrupted
 from smlmbatch.hpc.place import Place
@@ -19,6 +21,7 @@ from smlmbatch.methods.method import Alone
 from smlmbatch.methods.model import config_of, load_model, read_settings, save_model, settings_text
 from smlmbatch.train.checkpoint import load_checkpoint, recipe_sha256
 from smlmbatch.train.loop import LoopOptions, train
+from smlmbatch.train.material import make_material, material_folder
 from smlmbatch.train.session import train_model
 
 TINY = ContrastiveConfig(samples=96, shard_samples=32, batch=8, epochs=2, validation_share=0.34)
@@ -72,6 +75,9 @@ def test_card_says_what_a_user_must_know(tmp_path):
     train_model(Quick(), TINY, tmp_path / "m", place=Place(), device="cpu", judge_seeds=3, talk=lambda said: None)
     model, card = load_model(tmp_path / "m"), (tmp_path / "m" / "card.md").read_text()
     assert model.sha256 in card
+    in_the_file = sum(value.numel() for value in load_file(tmp_path / "m" / "model.safetensors").values())
+    buffers = sum(value.numel() for value in model.network.encoder.buffers())
+    assert f"- {in_the_file - buffers:,} parameters (and 428,032 in training alone); 2 epochs" in card
     assert "| trial | 0.500 | 3.000 |" in card
     assert "Here 3 seeds." in card
     assert "no measured data" in card
@@ -179,11 +185,82 @@ def test_settings_survive_the_file(tmp_path):
         ({"weighting": "inside"}, "'outside', 'logit', 'none'"),
         ({"temperature": 0.0}, "temperature"),
         ({"epochs": True}, "epochs"),
+        ({"seed": -1}, "seed = -1"),
+        ({"features": 0}, "features = 0"),
+        ({"channels": [0, 16]}, r"channels = \[0, 16\]"),
+        ({"side_px": 2048}, "1024 or fewer"),
+        ({"side_nm": math.inf}, "side_nm: wanted a number between"),
+        ({"temperature": math.nan}, "temperature: wanted a number between"),
+        ({"learning_rate": 10**400}, "learning_rate: wanted a number between"),
+        ({"density_per_um2": [5, math.inf]}, "density_per_um2"),
     ],
 )
 def test_wrong_settings_are_named(values, finding):
     with pytest.raises(ConfigError, match=finding):
         config_of(Contrastive(), values)
+
+
+def test_whole_numbers_serve_as_floats_in_pairs_too():
+    assert config_of(Contrastive(), {"density_per_um2": [5, 500], "side_nm": 2000}).density_per_um2 == (5.0, 500.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        ('method = "contrastive"\nepochs = 4\n[contrastive]\n', "epochs stands outside the section"),
+        ('method = "contrastive"\n[contrastive]\nseed = ' + "9" * 5000, "is not TOML"),
+        ("a = " + "[" * 5000 + "]" * 5000, "is not TOML"),
+        ("method = 3\n", "method = 3"),
+    ],
+)
+def test_recipe_that_would_be_misread_is_refused(tmp_path, text, finding):
+    (tmp_path / "recipe.toml").write_text(text)
+    with pytest.raises(InputError, match=finding):
+        read_settings(tmp_path / "recipe.toml")
+
+
+def test_model_that_leaves_settings_to_defaults_is_refused(tmp_path):
+    """A default that changed since would make other vectors of the same weights, without a word."""
+    save_model(tmp_path, Contrastive(), TINY, Contrastive().build(TINY))
+    lines = (tmp_path / "config.toml").read_text().splitlines(keepends=True)
+    (tmp_path / "config.toml").write_text("".join(line for line in lines if not line.startswith("as_if_prior")))
+    assert read_settings(tmp_path / "config.toml")[1] == TINY, "as a recipe it serves"
+    with pytest.raises(InputError, match="says nothing of as_if_prior"):
+        load_model(tmp_path)
+    with pytest.raises(InputError, match="says nothing of as_if_prior"):
+        train_model(Quick(), TINY, tmp_path, place=Place(), device="cpu", talk=print)
+
+
+def test_settings_that_ask_for_more_than_the_weights_take_no_memory(tmp_path, monkeypatch):
+    save_model(tmp_path, Contrastive(), TINY, Contrastive().build(TINY))
+    (tmp_path / "config.toml").write_text(settings_text("contrastive", dataclasses.replace(TINY, features=2**24)))
+    monkeypatch.setattr(torch.nn.Linear, "reset_parameters", lambda layer: layer.weight.is_meta or pytest.fail("memory was taken"))
+    with pytest.raises(InputError, match="doesn't fit the settings"):
+        load_model(tmp_path)
+
+
+# ---- folders that hold other things
+
+
+def test_pairs_of_other_settings_are_not_learned_from(tmp_path):
+    """Stopped while pairs were drawn, then run with another seed in the same folder: the weights are those of the seed."""
+    other = dataclasses.replace(TINY, density_jitter=0.0)
+    method, drawn = Contrastive(), material_folder(tmp_path / "m", recipe_sha256("contrastive", other))
+    make_material(method, other, drawn, Alone())
+    for left in drawn.iterdir():  # as releases before wrote them
+        (tmp_path / "m" / "material" / left.name).write_bytes(left.read_bytes())
+    found = train(method, TINY, options(tmp_path / "m"), Alone(), lambda said: None)
+    clean = train(method, TINY, options(tmp_path / "clean"), Alone(), lambda said: None)
+    assert all(torch.equal(value, weights(found)[name]) for name, value in weights(clean).items())
+
+
+def test_only_what_training_made_is_removed(tmp_path):
+    for name in ("material/notes.txt", "checkpoints/mine.pt"):
+        (tmp_path / "m" / name).parent.mkdir(parents=True)
+        (tmp_path / "m" / name).write_text("mine")
+    train_model(Quick(), TINY, tmp_path / "m", place=Place(), device="cpu", talk=lambda said: None)
+    left = {str(path.relative_to(tmp_path / "m")) for name in ("material", "checkpoints") for path in (tmp_path / "m" / name).rglob("*")}
+    assert left == {"material/notes.txt", "checkpoints/mine.pt"}
 
 
 def test_damaged_model_is_refused(tmp_path):

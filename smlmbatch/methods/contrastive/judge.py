@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smlmbatch.methods.contrastive.recipe import ContrastiveConfig
 
 SEEDS: Final = (1, 2, 3, 4, 5)
-ROIS: Final = 50  # per condition, as in the seed paper
+ROIS: Final = 50  # per condition, as in Shirgill et al.
 
 
 def judge(network: "nn.Module", config: "ContrastiveConfig", *, seeds: tuple[int, ...] = SEEDS) -> dict[str, dict[str, float]]:

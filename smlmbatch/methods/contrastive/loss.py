@@ -1,4 +1,4 @@
-"""The parameter-weighted NT-Xent loss (seed paper, Methods, "adapted NT-Xent").
+"""The parameter-weighted NT-Xent loss (Shirgill et al., Methods, "adapted NT-Xent").
 
 For an anchor i with partner j and negatives k: -log( e^{s_ij/t} / (e^{s_ij/t} + sum_k w_ik e^{s_ik/t}) ), s the cosine, w_ik the
 distance of the parameters that generated i and k over its mean: negatives made alike count little. As printed, w stands inside the

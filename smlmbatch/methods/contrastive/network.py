@@ -1,6 +1,6 @@
 """The encoder (ROI raster → 128-d vector) and the projection head that training adds and inference drops.
 
-`paper` is the seed paper's encoder as far as it is stated (four convolutions of 3x3 and 2x2, channels 1-8-16, Mish, batch norm,
+`paper` is the encoder of Shirgill et al. as far as it is stated (four convolutions of 3x3 and 2x2, channels 1-8-16, Mish, batch norm,
 average pooling, one linear layer with layer norm). The default differs in three ways, each measured (ablation in the model's card):
 
 - it pools over the whole map: a pattern means the same wherever it lies, and the flattened map of the paper costs much of that;

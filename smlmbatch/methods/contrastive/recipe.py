@@ -1,6 +1,6 @@
 """Settings of the contrastive embedding and the method itself.
 
-Defaults are the best that was measured; `PAPER` is the seed paper's, with what it leaves open as the reference reads it. Two of its
+Defaults are the best that was measured; `PAPER` is that of Shirgill et al., with what they leave open set as usual for SimCLR. Two of its
 settings can't both hold: early stopping and the plateau schedule share a patience of 3, so the rate would never fall before training
 ends; here training stops after `stop_patience` epochs, twice the plateau's and one more.
 """
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     import torch
 
     from smlmbatch.methods.method import Arrays, Batch, Ranks
+
+
+_LARGEST_SIDE_PX: Final = 1024  # a batch of 64 then takes half a GiB before the first convolution
+_POSITIVE: Final = (
+    *("side_nm", "side_px", "samples", "shard_samples", "pool", "features", "temperature"),
+    *("batch", "epochs", "learning_rate", "plateau_patience", "stop_patience"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +68,12 @@ class ContrastiveConfig:
     def __post_init__(self) -> None:
         if self.as_if_locs < 0 or self.as_if_prior < 1:
             raise ConfigError("contrastive: as_if_locs and as_if_prior: wanted 0 or more, and 1 or more")
-        for name in ("side_nm", "side_px", "samples", "shard_samples", "batch", "epochs", "learning_rate", "temperature", "pool"):
+        for name in ("seed", "density_jitter", "weight_decay", "least_learning_rate"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"contrastive: {name} = {getattr(self, name)!r}: wanted 0 or more")
+        if self.side_px > _LARGEST_SIDE_PX:
+            raise ConfigError(f"contrastive: side_px = {self.side_px}: wanted {_LARGEST_SIDE_PX} or fewer")
+        for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"contrastive: {name} = {getattr(self, name)!r}: wanted more than 0")
         if not 0 <= self.dropout < 1 or not 0 < self.validation_share < 1:
@@ -69,6 +81,8 @@ class ContrastiveConfig:
         low, high = self.density_per_um2
         if not 0 < low < high:
             raise ConfigError(f"contrastive: density_per_um2 = {list(self.density_per_um2)}: wanted two densities, the lower first")
+        if min(self.channels) < 1:
+            raise ConfigError(f"contrastive: channels = {list(self.channels)}: wanted two numbers of 1 or more")
         if self.samples // self.shard_samples < 2:
             raise ConfigError(f"contrastive: samples = {self.samples}: wanted two shards ({2 * self.shard_samples}) or more")
 
@@ -99,14 +113,16 @@ class Contrastive:
     name = "contrastive"
     title = "Contrastive embedding of ROIs"
     about = """
-A ROI of 3 um becomes a vector of 128 numbers in which distance means difference of nanoscale architecture. Counts per pixel go in; where
-in the ROI a structure lies should not matter, its density and form should. Trained as SimCLR on pairs of Perlin-noise patterns that share
-the parameters they were drawn with. Not for ROIs of another size or pixel than in the recipe below.
+An ROI becomes a vector of numbers in which distance means difference of nanoscale architecture. Counts per pixel go in; where in the ROI
+a structure lies should not matter, its density and form should. Trained as SimCLR on pairs of Perlin-noise patterns that share the
+parameters they were drawn with. The recipe below says for which ROIs: their side (side_nm, cut into side_px pixels) and the densities of
+the patterns it learned from (density_per_um2); of sparser or denser ROIs it has seen next to nothing.
 """
     material = "pairs of simulated Perlin-noise patterns, drawn from the recipe's seed"
     figures_caption = """
 K-means (k = number of conditions) on embeddings of simulated ROIs of known condition, 50 a condition, averaged over 8 flips and turns;
-adjusted Rand index, mean over seeds of ROIs never trained or chosen on. Beside it that of the logarithm of the number of locs alone.
+adjusted Rand index (ARI), mean over seeds of ROIs never trained or chosen on, and its standard deviation over them. Beside it the ARI of
+the logarithm of the number of locs alone. Spearman: leading axis of the embedding against the order of the conditions, without its sign.
 """
     Config = ContrastiveConfig
     recipes: Mapping[str, ContrastiveConfig] = MappingProxyType({"default": ContrastiveConfig(), "paper": PAPER})
