@@ -122,7 +122,9 @@ the patterns it learned from (density_per_um2); of sparser or denser ROIs it has
     figures_caption = """
 K-means (k = number of conditions) on embeddings of simulated ROIs of known condition, 50 a condition, averaged over 8 flips and turns;
 adjusted Rand index (ARI), mean over seeds of ROIs never trained or chosen on, and its standard deviation over them. Beside it the ARI of
-the logarithm of the number of locs alone. Spearman: leading axis of the embedding against the order of the conditions, without its sign.
+the logarithm of the number of locs alone. Spearman: leading axis of the embedding against the order of the five
+conditions, without its sign; five tied steps allow no more than 0.980. With a fixed number of locs a cluster, counting alone tells the
+conditions apart; the default recipe is made for form, and makes less of density.
 """
     Config = ContrastiveConfig
     recipes: Mapping[str, ContrastiveConfig] = MappingProxyType({"default": ContrastiveConfig(), "paper": PAPER})
