@@ -151,7 +151,7 @@ def test_a_run_killed_whole_leaves_word_of_its_unit(small_campaign, small_output
 def test_the_end_of_an_unfinished_campaign(small_campaign, tmp_path):
     output = tmp_path / "out"
     smlmbatch("plan", small_campaign, output)
-    smlmbatch("measure", output, "--part", "1/2")
+    smlmbatch("embed", output, "--part", "1/2")
     told = smlmbatch("report", output, expect=3).stderr
     assert told.count("\nnot finished: ") == 2
     assert "2 of 4 fields are not finished" in told
@@ -174,7 +174,7 @@ def test_parts_in_any_order_and_again(small_campaign, small_output, tmp_path):
 def test_stage_by_stage(small_campaign, small_output, tmp_path):
     output = tmp_path / "out"
     smlmbatch("plan", small_campaign, output)
-    for stage in ("ingest", "tile", "quality", "measure"):
+    for stage in ("ingest", "tile", "quality", "measure", "embed"):
         for part in ("2/2", "1/2"):
             smlmbatch(stage, output, "--part", part)
     smlmbatch("report", output)
@@ -272,7 +272,7 @@ def test_a_changed_file_is_read_again(small_copy, tmp_path):
     assert units_made(smlmbatch("run", small_copy, output)) == 0  # touched, not changed
     lines = victim.read_text().splitlines()
     victim.write_text("\n".join(lines[:-10]) + "\n")
-    assert units_made(smlmbatch("run", small_copy, output)) == 4
+    assert units_made(smlmbatch("run", small_copy, output)) == 5
     assert digest(output) != before
 
 
@@ -335,7 +335,7 @@ def test_bad_files_among_good_ones(small_copy, small_output, tmp_path):
     assert retried.stderr.count("FAILED") == 6
     (bad / "wrong_columns.csv").write_bytes(text)  # mended
     mended = smlmbatch("run", small_copy, output, expect=3)
-    assert units_made(mended) == 4
+    assert units_made(mended) == 5
     assert "wrong_columns.csv" not in {Path(row["path"]).name for row in failed(output)}
 
 
