@@ -16,9 +16,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from smlmbatch.errors import ConfigError
 from smlmbatch.simulate.blinking import Camera
 from smlmbatch.simulate.cell import SimulateConfig, SimulatedField, simulate_field
+from smlmbatch.simulate.folder import is_there, parameters_path
 from smlmbatch.simulate.writers import FORMATS
 from smlmbatch.store.units import appears_whole, write_whole
 
@@ -63,12 +63,12 @@ def simulate_campaign(folder: Path, config: SimulateConfig) -> bool:
     """
     planned = planned_fields(config)
     settings = {"simulator": SIMULATOR_VERSION, "config": dataclasses.asdict(config)}
-    if _is_there(folder, planned, settings):
+    if is_there(folder, _files(planned), settings):
         return False
     drawn = {one.name: write_field(folder, config, one) for one in planned}
     write_whole(folder / "input" / "samples.csv", _sheet(planned).encode())
     conditions = {name: dataclasses.asdict(architecture) for name, architecture in config.architectures.items()}
-    write_whole(_parameters(folder), json.dumps(settings | {"conditions": conditions, "fields": drawn}, indent=1).encode())
+    write_whole(parameters_path(folder), json.dumps(settings | {"conditions": conditions, "fields": drawn}, indent=1).encode())
     return True
 
 
@@ -114,28 +114,6 @@ def _sheet(planned: list[PlannedField]) -> str:
 def _replicate_name(planned: PlannedField) -> str:
     """Replicates of different conditions are different cultures, so their names differ."""
     return f"{planned.condition}-{planned.replicate + 1}"
-
-
-def _parameters(folder: Path) -> Path:
-    return folder / "truth" / "parameters.json"
-
-
-def _is_there(folder: Path, planned: list[PlannedField], settings: dict[str, Any]) -> bool:
-    """Whether exactly this campaign is complete in `folder`; refuses a folder that holds anything else."""
-    files = _files(planned)
-    found = {path.relative_to(folder).as_posix() for name in ("input", "truth") for path in (folder / name).rglob("*") if path.is_file()}
-    try:
-        known = json.loads(_parameters(folder).read_text())
-    except FileNotFoundError:
-        known = {}
-    except ValueError as error:
-        raise ConfigError(f"{_parameters(folder)}: can't be read ({error}); delete {folder} or name another folder") from error
-    if known and {name: known.get(name) for name in settings} != json.loads(json.dumps(settings)):
-        raise ConfigError(f"{folder}: holds a simulation with other settings; delete it or name another folder")
-    strange = sorted(path for path in found - files if not path.rpartition("/")[2].startswith("."))
-    if strange:
-        raise ConfigError(f"{folder}: holds {strange[0]}, which is no part of this simulation; delete it or name another folder")
-    return bool(known) and files <= found
 
 
 def _files(planned: list[PlannedField]) -> set[str]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from smlmbatch.errors import ConfigError
 from smlmbatch.simulate.blinking import Camera, Fluorophore, SimulatedLocs, blink
+from smlmbatch.simulate.folder import is_there, parameters_path
 from smlmbatch.simulate.rois import SETS, SIDE_NM, RoiSpec, draw_member
 from smlmbatch.simulate.writers import FORMATS
 from smlmbatch.store.units import appears_whole, write_whole
@@ -78,7 +79,7 @@ def simulate_set(folder: Path, config: EvaluationConfig) -> bool:
         `folder` holds something else
     """
     settings = {"simulator": SIMULATOR_VERSION, "config": dataclasses.asdict(config)}
-    if _is_there(folder, settings):
+    if is_there(folder, _files(config), settings):
         return False
     rows, fields = ["path,field,condition,replicate,cell_outline"], {}
     for number, condition in enumerate(SETS[config.name]):
@@ -90,7 +91,7 @@ def simulate_set(folder: Path, config: EvaluationConfig) -> bool:
             fields[place["field"]] = place | {"n_locs": len(made.locs), "rois": {str(roi): at for roi, at in made.rois.items()}}
     write_whole(folder / "input" / "samples.csv", ("\n".join(rows) + "\n").encode())
     conditions = {name: _json_ready(spec) for name, spec in SETS[config.name].items()}
-    write_whole(_parameters(folder), json.dumps(settings | {"conditions": conditions, "fields": fields}, indent=1).encode())
+    write_whole(parameters_path(folder), json.dumps(settings | {"conditions": conditions, "fields": fields}, indent=1).encode())
     return True
 
 
@@ -121,6 +122,18 @@ def _place(condition: str, replicate: int) -> dict[str, str]:
     return {"path": f"{slug}/{name}{suffix}", "field": name, "replicate": f"{slug}-{replicate + 1}", "outline": outline}
 
 
+def _files(config: EvaluationConfig) -> set[str]:
+    """All that a set consists of, relative to its folder."""
+    files = {"input/samples.csv", "truth/parameters.json"}
+    for condition in SETS[config.name]:
+        for replicate in range(config.replicates):
+            place = _place(condition, replicate)
+            files |= {f"input/{place['path']}", f"input/{place['outline']}", f"truth/{place['field']}.parquet"}
+            if companion := FORMATS[_format_of(replicate)].companion:
+                files.add(f"input/{place['path'].rpartition('/')[0]}/{place['field']}{companion}")
+    return files
+
+
 def _format_of(replicate: int) -> str:
     return list(FORMATS)[replicate % len(FORMATS)]
 
@@ -144,22 +157,3 @@ def _write_field(folder: Path, place: Mapping[str, str], made: Mosaic) -> None:
 def _json_ready(spec: RoiSpec) -> dict[str, Any]:
     """JSON knows no infinity: a ROI of nothing but background says so in words."""
     return {name: value if value != np.inf else "nothing else" for name, value in dataclasses.asdict(spec).items()}
-
-
-def _parameters(folder: Path) -> Path:
-    return folder / "truth" / "parameters.json"
-
-
-def _is_there(folder: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether this set is complete in `folder`; refuses a folder that holds anything else."""
-    if not any((folder / name).exists() for name in ("input", "truth")):
-        return False
-    try:
-        known = json.loads(_parameters(folder).read_text())
-    except FileNotFoundError:
-        known = {}
-    except ValueError as error:
-        raise ConfigError(f"{_parameters(folder)}: can't be read ({error}); delete {folder} or name another folder") from error
-    if known and {name: known.get(name) for name in settings} != json.loads(json.dumps(settings)):
-        raise ConfigError(f"{folder}: holds a simulation with other settings; delete it or name another folder")
-    return bool(known)

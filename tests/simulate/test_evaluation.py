@@ -92,3 +92,16 @@ def test_pipeline_finds_each_roi_whole(tmp_path):
     rois = pq.ParquetFile(tmp_path / "out" / "tables" / "rois.parquet").read().to_pylist()
     assert sorted(roi["n_locs"] for roi in rois if roi["n_locs"]) == [900] * 20
     assert {roi["coverage"] for roi in rois} == {1.0}
+
+
+def test_files_of_others_are_not_written_among(tmp_path):
+    """And a set that lost a file is made again."""
+    config = EvaluationConfig(name="kinds_900", rois_per_condition=2, replicates=2)
+    assert simulate_set(tmp_path / "known", config)
+    assert not simulate_set(tmp_path / "known", config)
+    next((tmp_path / "known" / "input").rglob("*.yaml")).unlink()
+    assert simulate_set(tmp_path / "known", config)
+    (tmp_path / "mine" / "input").mkdir(parents=True)
+    (tmp_path / "mine" / "input" / "cell.csv").write_text("x,y\n")
+    with pytest.raises(ConfigError, match=r"cell\.csv"):
+        simulate_set(tmp_path / "mine", config)
