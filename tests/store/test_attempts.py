@@ -16,7 +16,8 @@ from smlmbatch.store.attempts import Errand, UnitKey, is_dead, read_owner, scrat
 from smlmbatch.store.units import Failure, Store, failure_of_death
 
 KEY = UnitKey("field-1", "measure", "ab" * 32)
-ERRAND = Errand(key=KEY, path="a\udcff.csv", memory_mib=512, limit_mib=100_000, submission="out/jobs/0001")  # pytest itself may have a gigabyte in use
+# pytest itself may have a gigabyte in use: no limit that it could reach
+ERRAND = Errand(key=KEY, path="a\udcff.csv", memory_mib=512, limit_mib=100_000, submission="out/jobs/0001")
 
 
 def sign(folder, **changes):
