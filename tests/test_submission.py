@@ -210,6 +210,7 @@ def test_lists_are_relative_to_themselves(tmp_path):
 def test_every_night_takes_what_is_new_and_settled(small_campaign, tmp_path, profile):
     archive, root = tmp_path / "archive", tmp_path / "root"
     shutil.copytree(small_campaign, archive / "day 1")
+    os.utime(archive / "day 1")  # a copy keeps the dates of its source
     night = ("submit", root, "--new-in", archive, "--profile", profile, "--settled-minutes")
     still_written = smlmbatch(*night, "30")
     assert (still_written.stdout, "nothing new" in still_written.stderr) == ("", True)
