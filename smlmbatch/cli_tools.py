@@ -229,7 +229,7 @@ def config(output: Path | None, list_presets: bool, **options: Any) -> None:
 
 def _devices() -> str:
     try:
-        from smlmbatch.train.devices import describe_devices
+        from smlmbatch.methods.devices import describe_devices
     except (ImportError, OSError) as error:  # a torch whose libraries don't load is what the doctor is asked about
         return f"BROKEN: {error}"
     return describe_devices()

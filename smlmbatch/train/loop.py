@@ -19,10 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 from smlmbatch.errors import ConfigError, Interrupted
 from smlmbatch.methods.layers import set_ranks, set_step
 from smlmbatch.methods.method import Alone, Method, Ranks
+from smlmbatch.methods.ranks import any_raised, wait_for_all
 from smlmbatch.train.checkpoint import CHECKPOINTS, load_checkpoint, recipe_sha256, save_checkpoint
 from smlmbatch.train.material import Material, epoch_batches, make_material, material_folder, validation_batches
 from smlmbatch.train.metrics import MetricsLog
-from smlmbatch.train.ranks import any_raised, wait_for_all
 
 Talk = Callable[[str], None]
 

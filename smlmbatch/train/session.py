@@ -15,16 +15,16 @@ from typing import Any
 
 from smlmbatch.errors import ConfigError
 from smlmbatch.hpc.place import Place
+from smlmbatch.methods.devices import choose_device
 from smlmbatch.methods.folders import CARD, CONFIG, WEIGHTS, model_sha256
 from smlmbatch.methods.method import Method
 from smlmbatch.methods.model import read_settings, save_model
+from smlmbatch.methods.ranks import joined
 from smlmbatch.store.units import write_whole
 from smlmbatch.train.card import card_text
 from smlmbatch.train.checkpoint import CHECKPOINTS
-from smlmbatch.train.devices import choose_device
 from smlmbatch.train.loop import LoopOptions, Talk, Trained, train
 from smlmbatch.train.material import MATERIAL
-from smlmbatch.train.ranks import joined
 
 
 def train_model(

@@ -10,9 +10,9 @@ import pytest
 
 from smlmbatch.errors import ResourceError
 from smlmbatch.hpc.place import Place
+from smlmbatch.methods import ranks
+from smlmbatch.methods.devices import choose_device, describe_devices
 from smlmbatch.methods.model import load_model
-from smlmbatch.train import ranks
-from smlmbatch.train.devices import choose_device, describe_devices
 
 ROOT = Path(__file__).parents[2]
 TINY = ("samples=128", "shard_samples=32", "batch=8", "epochs=1")

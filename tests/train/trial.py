@@ -11,8 +11,8 @@ import torch
 from smlmbatch.hpc.place import read_place
 from smlmbatch.methods.contrastive.recipe import Contrastive, ContrastiveConfig
 from smlmbatch.methods.layers import set_step
+from smlmbatch.methods.ranks import joined
 from smlmbatch.train.loop import LoopOptions, start
-from smlmbatch.train.ranks import joined
 
 CONFIG = ContrastiveConfig(samples=64, shard_samples=32, side_px=64, batch=8, epochs=10, validation_share=0.5)
 
