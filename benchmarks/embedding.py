@@ -63,6 +63,7 @@ def measure_training() -> dict[str, float]:
     from smlmbatch.methods.contrastive.recipe import Contrastive, ContrastiveConfig
     from smlmbatch.methods.method import Alone
     from smlmbatch.train.loop import LoopOptions, start
+    from smlmbatch.train.shards import read_rows, shard_path
 
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -72,7 +73,7 @@ def measure_training() -> dict[str, float]:
         run = start(Contrastive(), config, options, Alone(), lambda said: None)
         run.model.train()
         batches = run.batches()
-        pairs = np.concatenate([run.material.shard(shard)["counts"] for shard in range(4)])
+        pairs = np.concatenate([read_rows(shard_path(run.material.folder, shard, "counts"), 0, config.shard_samples) for shard in range(4)])
         plain = _plain_steps(pairs)
         try:
             return _compare(lambda: run.step(next(batches)), lambda: next(plain), ours_n=64, theirs_n=64, rounds=20, warm=3)

@@ -70,7 +70,7 @@ def measure_start() -> dict[str, float]:
 
 def measure_dbscan_field(n: int = 1_000_000) -> dict[str, float]:
     """DBSCAN of a whole field at 1,000 locs per region's area, half in clusters of 50; seconds and locs per second."""
-    from smlmbatch.measure.dbscan import dbscan_labels
+    from smlmbatch.clustering.dbscan import dbscan_labels
 
     xy_nm = half_clusters_half_random(n, side_nm=SIDE_NM * np.sqrt(n / 1000))
     dbscan_labels(*xy_nm[:100].T, eps_nm=EPS_NM, min_locs=MIN_LOCS)

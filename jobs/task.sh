@@ -63,6 +63,30 @@ ranks() {
   exit "$code"
 }
 
+# pool MEETING VERB ARGUMENTS...: the verb as one process that deals out, and a `smlmbatch worker` in every other task of the job.
+# They are two steps, for a lost worker (--kill-on-bad-exit, --wait) must end neither, and the code that counts is the verb's.
+# --exact: side by side. MEETING begins the name of the file by which they meet; it differs from start to start of the job.
+pool() {
+  local code=0 first others second meeting=$1-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}.json
+  shift
+  call_of "$1"
+  local step=(srun --exact --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --kill-on-bad-exit=0 --wait=0 --export=ALL)
+  "${step[@]}" --nodes=1 --ntasks=1 --relative=0 "${call[@]}" "$@" --serve "$meeting" "${serve[@]}" < /dev/null &
+  first=$!
+  # Not before it has its seat, on this node, where the scratch folder was made.
+  until [ -e "$meeting" ] || ! kill -0 "$first" 2> /dev/null; do sleep 0.5; done
+  "${step[@]}" --ntasks=$((SLURM_NTASKS - 1)) "${call[@]}" worker "$meeting" ${scratch:+--scratch "$scratch"} "${lend[@]}" < /dev/null &
+  others=$!
+  wait "$first" || code=$?
+  # Workers have been told to leave, and drop their units in order; the end of this script would kill them in the middle of that.
+  for ((second = 0; second < 90; second++)); do
+    kill -0 "$others" 2> /dev/null || break
+    sleep 1
+  done
+  if [ "$code" -eq 75 ] || [ "$code" -eq 125 ] || [ "$code" -gt 128 ]; then requeue "$code"; fi
+  exit "$code"
+}
+
 requeue() {
   local again=$((${SLURM_RESTART_COUNT:-0} + 1)) state
   # Not SLURM_JOB_ID in an array: one task's own id is that of the whole array, and all its tasks would be requeued.

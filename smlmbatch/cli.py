@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 import smlmbatch
-from smlmbatch import cli_learn, cli_tools, cli_watch, cli_work
+from smlmbatch import cli_learn, cli_pool, cli_score, cli_tools, cli_watch, cli_work
 from smlmbatch.cli_options import PipelineOrder
 from smlmbatch.cli_talk import talk
 from smlmbatch.errors import EXIT_INTERNAL, EXIT_USAGE, Interrupted, SmlmbatchError
@@ -38,12 +38,18 @@ def cli() -> None:
     """
 
 
-for verb in (*cli_work.VERBS, *cli_watch.VERBS, *cli_learn.VERBS, *cli_tools.VERBS):
+for verb in (*cli_work.VERBS, *cli_watch.VERBS, *cli_pool.VERBS, *cli_learn.VERBS, *cli_score.VERBS, *cli_tools.VERBS):
     cli.add_command(verb)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
     raise Interrupted(f"stopped by {signal.Signals(number).name}; run the same command again to go on")
+
+
+def _deafen() -> None:
+    """An ending is found, and its exit code stays: srun and torchrun end the ranks of a launch by TERM when the first of them fails."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 _NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -63,16 +69,19 @@ def entry() -> None:
     except click.Abort:
         sys.exit(EXIT_INTERNAL)
     except SmlmbatchError as error:
+        _deafen()
         talk(f"smlmbatch: {error}")
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_USAGE)
     except OSError as error:
+        _deafen()
         needs = "; OUTPUT (and --scratch) must be writable and have space" if error.errno in _NO_PLACE else ""
         talk(f"smlmbatch: {error.strerror or error}: {error.filename}{needs}")
         sys.exit(EXIT_USAGE)
     except Exception:  # noqa: BLE001 - the top of the command line
+        _deafen()
         traceback.print_exc()
         talk("smlmbatch: internal error; please report it with the lines above")
         sys.exit(EXIT_INTERNAL)

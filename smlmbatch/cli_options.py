@@ -101,6 +101,23 @@ def _stack(*options: Callable[[Verb], Verb]) -> Callable[[Verb], Verb]:
     return decorate
 
 
+def _serving(verb: Verb) -> Verb:
+    """Lets a verb work by Dask with a scheduler of its own for as long as it lasts, whatever it runs one after another."""
+
+    @functools.wraps(verb)
+    def wrapped(*arguments: Any, serve: Path | None, interface: str, tls: bool, **options: Any) -> Any:
+        if serve is None:
+            return verb(*arguments, **options)
+        if options["scheduler"]:
+            raise ConfigError("--serve and --scheduler exclude each other: be the scheduler, or name one")
+        from smlmbatch.hpc.dask_meeting import serve as serving
+
+        with serving(serve.absolute(), interface=interface, tls=tls):
+            return verb(*arguments, **options | {"scheduler": str(serve.absolute())})
+
+    return cast(Verb, wrapped)
+
+
 plan_options = _stack(
     click.option("--sheet", type=folder_type, default=None, help="Sample sheet: a CSV with a column `path`."),
     click.option("--preset", default="", metavar="NAME", help="Settings for a kind of structure; `smlmbatch config --presets` lists them."),
@@ -128,12 +145,16 @@ plan_options = _stack(
 work_options = _stack(
     click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine."),
     click.option("--scheduler", default="", metavar="FILE|tcp://…", help="Work on this Dask cluster instead."),
+    click.option("--serve", type=folder_type, default=None, metavar="FILE", help="Let `smlmbatch worker FILE` do the work instead."),
+    click.option("--interface", default="", metavar="NAME", help="With --serve: network interface.  [default: the one to other nodes]"),
+    click.option("--tls/--no-tls", default=True, help="With --serve: a certificate of its own, in FILE.  [default: yes]"),
     click.option("--memory", type=Bytes(), default=None, help="Memory one process should stay within.  [default: 2GiB, or the job's]"),
     click.option("--scratch", type=folder_type, default=None, help="Folder for temporary files.  [default: inside OUTPUT]"),
     click.option("--check-inputs", is_flag=True, help="Hash input files again even if size and time are unchanged."),
     click.option("--retry-failed", is_flag=True, help="Try files again that could not be read before."),
     click.option("--force", is_flag=True, help="Make units again that are there, and compare; only damaged ones are replaced."),
     click.option("--stop-on-first-error", is_flag=True, help="Begin no further field after the first that fails; exit code 3."),
+    _serving,
 )
 select_options = _stack(
     click.option(
@@ -201,7 +222,7 @@ def run_options_of(
         part=part or (1, 1),
         workers=options["workers"],
         scheduler=options["scheduler"],
-        memory_bytes=options["memory"] or _memory_of_one(options["workers"]),
+        memory_bytes=options["memory"] or _memory_of_one(options["workers"] * place.local_world),
         scratch=_scratch(options["scratch"]),
         place=place,
         submission=submission,
@@ -243,12 +264,12 @@ def stages_of(options: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
     return tuple(name for name in stages if name != REPORT), REPORT in stages
 
 
-def _memory_of_one(workers: int) -> int:
+def _memory_of_one(processes: int) -> int:
     """2 GiB, or less where the job or the machine allows a process less."""
     from smlmbatch.engine import LEAST_MEMORY_BYTES
     from smlmbatch.hpc.limits import memory_limit_bytes
 
-    return max(LEAST_MEMORY_BYTES, min(_MEMORY_BYTES, int(memory_limit_bytes() * _MEMORY_SHARE / workers)))
+    return max(LEAST_MEMORY_BYTES, min(_MEMORY_BYTES, int(memory_limit_bytes() * _MEMORY_SHARE / processes)))
 
 
 _MEMORY_BYTES, _MEMORY_SHARE = 2 << 30, 0.7  # the rest of a job's memory is for libraries and the file system's cache

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ _MOST_NAMED = 20
 @click.option("--campaigns", type=folder_type, default=None, help="Many at once: a CSV with the columns campaign, input (no INPUT then).")
 @click.option("--new-in", "archive", type=folder_type, default=None, help="Every folder in here that is no campaign of OUTPUT yet.")
 @click.option("--settled-minutes", type=float, default=30.0, show_default=True, help="With --new-in: leave out what changed since.")
+@click.option("--dask", "by_dask", is_flag=True, help="One job of many workers, that deals fields out by Dask, instead of arrays.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; only say what would be asked of SLURM.")
 @plan_options
-def submit(paths: tuple[Path, ...], profile: Path, dry_run: bool, **options: Any) -> None:
+def submit(paths: tuple[Path, ...], profile: Path, by_dask: bool, dry_run: bool, **options: Any) -> None:
     """Write the SLURM scripts that analyse INPUT by job arrays, and print the path of the one to start.
 
     Nothing is sent to SLURM from here (it need not be installed); start the printed submit.sh on a login node. What is
@@ -34,7 +36,7 @@ def submit(paths: tuple[Path, ...], profile: Path, dry_run: bool, **options: Any
     smlmbatch submit results/ --campaigns list.csv --profile site.toml
     """
     from smlmbatch.hpc.site import load_site
-    from smlmbatch.hpc.submit import SUBMIT, describe, plan_submission, write_submission
+    from smlmbatch.hpc.submit import SUBMIT
     from smlmbatch.submission import gpu_warning, loads_of
 
     site = load_site(profile)
@@ -43,19 +45,31 @@ def submit(paths: tuple[Path, ...], profile: Path, dry_run: bool, **options: Any
         tell_conditions_taken(plan, "" if campaign == "." else campaign)
         tell_model(plan.config, "" if campaign == "." else campaign)
     if plans:
+        if by_dask and any(plan.config.embed.device == "cuda" for plan in plans.values()):
+            raise ConfigError('embed.device = "cuda" is for arrays, whose tasks have GPUs of their own: submit without --dask')
         if warning := gpu_warning(plans.values(), site):
             talk(warning)
-        submission = plan_submission(site, loads_of(plans))
+        plan_it, describe_it, write_it = _manner_of(by_dask)
+        submission = plan_it(site, loads_of(plans))
         if dry_run:
-            say(describe(submission).rstrip("\n"))
+            say(describe_it(submission).rstrip("\n"))
         else:
-            talk(describe(submission).rstrip("\n"))
-            say(str(write_submission(root, submission) / SUBMIT))
+            talk(describe_it(submission).rstrip("\n"))
+            say(str(write_it(root, submission) / SUBMIT))
     elif not wanted:
         talk("nothing new")
     if len(plans) < wanted:
         talk(f"{wanted - len(plans)} of {wanted} campaigns are left out, for the reasons above")
         sys.exit(EXIT_FAILED_FIELDS)
+
+
+def _manner_of(by_dask: bool) -> tuple[Callable[..., Any], Callable[..., str], Callable[..., Path]]:
+    """(plan, describe, write) of a submission by arrays, or by Dask."""
+    from smlmbatch.hpc import dask_job, submit
+
+    if by_dask:
+        return dask_job.plan_dask, dask_job.describe_dask, dask_job.write_dask
+    return submit.plan_submission, submit.describe, submit.write_submission
 
 
 def _plans_of(paths: tuple[Path, ...], options: dict[str, Any], *, freeze: bool) -> tuple[Path, dict[str, Any], int]:

@@ -1,7 +1,9 @@
 """Verbs that do the work: run, plan, one per stage, report."""
 
+import itertools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +57,15 @@ def run(place: Place, /, input_path: Path, output: Path, part: Cut | None, **opt
     from smlmbatch.upkeep import standing
 
     stages, reports = stages_of(options)
+    if part is None:
+        _refuse_ranks(place, "tables and report of the campaign's end")
     work = run_options_of(options, place, part, stages=stages, alone=bool(options["only"] or options["skip"]))
     if part is not None:
         if options["reports_only"] or "report" in options["only"]:
             raise ConfigError("--part is a share of the fields; tables and report are of all: run without --part, or `smlmbatch report`")
-        sys.exit(_part_code(_run_fields(_planned_for(input_path, output, options), work), work))
+        with _met(place, stages) as seat:
+            code = _part_code(_run_fields(_planned_for(input_path, output, options), work, seat), work)
+        sys.exit(code)
     plan = _plan(input_path, output, options)
     talk(_planned(plan))
     outcomes = _run_fields(plan, work) if stages else standing(plan, trust_cache=True)
@@ -72,7 +78,8 @@ def run(place: Place, /, input_path: Path, output: Path, part: Cut | None, **opt
 @plan_options
 @select_options
 @json_option
-def plan(input_path: Path, output: Path, as_json: bool, **options: Any) -> None:
+@pass_place
+def plan(place: Place, /, input_path: Path, output: Path, as_json: bool, **options: Any) -> None:
     """Look through INPUT and freeze the campaign in OUTPUT (samples.csv, config.toml), computing nothing.
 
     \b
@@ -81,6 +88,7 @@ def plan(input_path: Path, output: Path, as_json: bool, **options: Any) -> None:
     """
     from smlmbatch.selection import choose
 
+    _refuse_ranks(place, "plans")
     planned = _plan(input_path, output, options)
     chosen = choose(planned.fields, selection_of(options))
     fields = [field for field in planned.fields if field.key in chosen]
@@ -111,12 +119,17 @@ def _stage_verb(name: str, what: str) -> click.Command:
         from smlmbatch.campaign import load_plan
         from smlmbatch.run import ALL_STAGES
 
-        def work(campaign: Path, cut: Cut | None, submission: str) -> int:
-            stages = ALL_STAGES[: ALL_STAGES.index(name) + 1]
-            work = run_options_of(options, place, cut, stages=stages, submission=submission)
-            return _part_code(_run_fields(load_plan(campaign), work), work)
+        stages, shares = ALL_STAGES[: ALL_STAGES.index(name) + 1], shares_of(output, place, part, tasks)
+        with _met(place, stages) as seat:
+            seats = _rounds(seat)
 
-        sys.exit(_one_by_one(shares_of(output, place, part, tasks), work))
+            def work(campaign: Path, cut: Cut | None, submission: str) -> int:
+                work = run_options_of(options, place, cut, stages=stages, submission=submission)
+                with next(seats) as seat:
+                    return _part_code(_run_fields(load_plan(campaign), work, seat), work)
+
+            code = _one_by_one(shares, work)
+        sys.exit(code)
 
     return verb
 
@@ -143,6 +156,8 @@ def report(place: Place, /, output: Path, tasks: Path | None) -> None:
     from smlmbatch.campaign import load_plan
     from smlmbatch.run import RunOptions
     from smlmbatch.upkeep import standing
+
+    _refuse_ranks(place, "tables and report")
 
     def work(campaign: Path, cut: Cut | None, submission: str) -> int:
         loaded = load_plan(campaign)
@@ -212,11 +227,44 @@ def _prepare(output: Path) -> None:
     pin_caches(output / ".cache")
 
 
-def _run_fields(plan: Any, work: Any) -> Any:
+def _run_fields(plan: Any, work: Any, seat: Any = None) -> Any:
     from smlmbatch.run import run_fields
 
     _prepare(plan.output)
-    return run_fields(plan, work, talk)
+    place = work.place
+    if place.world == 1:
+        return run_fields(plan, work, talk)
+    if work.scheduler:
+        raise ConfigError(f"--scheduler, and {place.world} ranks started by {place.launcher}: one of them deals out the fields, not both")
+    from smlmbatch.together import run_together
+
+    return run_together(plan, work, lambda text: talk(f"rank {place.rank}: {text}"), seat=seat)
+
+
+def _met(place: Place, stages: Sequence[str]) -> AbstractContextManager[Any]:
+    """The seat of this rank among those that share units of these stages; None where there is nobody, or nothing to share."""
+    from smlmbatch.sharing import shared_stages
+
+    if place.world == 1 or not set(stages) & set(shared_stages()):
+        return nullcontext()
+    from smlmbatch.methods.letters import all_ranks
+
+    return all_ranks(place)
+
+
+def _rounds(seat: Any) -> Iterator[AbstractContextManager[Any]]:
+    """A seat for each campaign of an array task."""
+    from smlmbatch.methods.letters import one_round
+
+    for number in itertools.count():
+        yield nullcontext() if seat is None else one_round(seat, number)
+
+
+def _refuse_ranks(place: Place, what: str) -> None:
+    """What one process does for the whole campaign."""
+    if place.world > 1:
+        how = "Several ranks work on fields: smlmbatch plan, then `smlmbatch embed OUTPUT` by all of them, then smlmbatch report"
+        raise ConfigError(f"{place.launcher} started {place.world} ranks, and {what} are made by one: start one. {how}")
 
 
 def _part_code(outcomes: Any, work: Any) -> int:

@@ -19,14 +19,17 @@ from types import MappingProxyType
 from typing import Any
 
 from smlmbatch.config import Config
-from smlmbatch.errors import InputError, Interrupted
+from smlmbatch.errors import InputError, Interrupted, RankLost
+from smlmbatch.hpc.child import WorkerDied
 from smlmbatch.hpc.limits import memory_limit_bytes, peak_bytes, reset_peak
 from smlmbatch.hpc.numerics import instructions, pin_caches
 from smlmbatch.hpc.place import Place
 from smlmbatch.hpc.records import UnitRecord
 from smlmbatch.methods.chosen import MODELS
+from smlmbatch.methods.letters import Seat
 from smlmbatch.provenance import software
 from smlmbatch.samples import Field
+from smlmbatch.sharing import is_big, leader_of, open_sources
 from smlmbatch.stages import FIELD_STAGES, Inputs, Stage, unit_keys, unit_parts
 from smlmbatch.store.attempts import Attempt, Errand, UnitKey, scratch_prefix
 from smlmbatch.store.units import Failure, Store, failure_of_error
@@ -49,6 +52,8 @@ class FieldTask:
     place, submission : where and on whose behalf this runs, for attempts, failures and logs
     begun : when the run of which this is a part began, seconds since 1970
     retry_failed : try units again whose input failed before
+    ranks : leave units to all ranks together that have work enough for so many
+    seat : where the ranks sit that share such a unit
     """
 
     field: Field
@@ -65,6 +70,8 @@ class FieldTask:
     retry_failed: bool = False
     alone: bool = False
     force: bool = False
+    ranks: int = 1
+    seat: Seat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,22 +156,36 @@ def process_field(task: FieldTask) -> FieldOutcome:
             known = store.failure(key)
             if known is not None and stands(known, task):
                 return FieldOutcome(task.field, keys, _fresh(store, keys), tuple(made), known, source_sha256=inputs.source)
+            if _is_left_to_all(task, store, stage, keys):
+                continue
             memory, asked_at = allowed_memory(task.memory_bytes, known), time.time()
             with store.attempt(_errand(task, key, memory)) as attempt:
                 attempt_name = attempt.name
                 origin = unit_parts(task.field, inputs, task.config)[stage.name]
                 made.append(_make_unit(replace(task, memory_bytes=memory), store, stage, keys, attempt, origin))
+    except RankLost:
+        raise
     except Interrupted:
         if attempt_name and _took_all_the_time(task, asked_at):
             _try_to_record(store, _overrun(task, key, attempt_name, asked_at))
         raise
     except Exception as error:  # noqa: BLE001 - the one place that keeps a bad field from stopping the batch
         failure = failure_of_error(key, error, path=task.field.path, attempt=attempt_name)
-        failure = replace(failure, submission=task.submission, memory_mib=memory >> 20)
+        starved = failure.starved or isinstance(error, WorkerDied)  # that of another rank: smaller blocks do no harm
+        failure = replace(failure, submission=task.submission, memory_mib=memory >> 20, starved=starved)
         failure = failure if store.is_fresh(key) else _try_to_record(store, failure)  # made again in vain: what was published stands
         trace = "" if failure.kind == "input" else traceback.format_exc()
         return FieldOutcome(task.field, keys, _fresh(store, keys), tuple(made), failure, trace, inputs.source)
     return FieldOutcome(task.field, keys, _fresh(store, keys), tuple(made), source_sha256=inputs.source)
+
+
+def _is_left_to_all(task: FieldTask, store: Store, stage: Stage, keys: Mapping[str, UnitKey]) -> bool:
+    """Whether a unit is for all ranks together, later."""
+    if task.ranks == 1 or not stage.shared:
+        return False
+    upstream = {name: store.unit_path(keys[name]) for name in stage.upstream}
+    with open_sources(task.field, task.config, upstream, store=store.root, memory_bytes=task.memory_bytes, place=task.place) as sources:
+        return is_big(stage, sources, ranks=task.ranks)
 
 
 def stands(failure: Failure, task: FieldTask) -> bool:
@@ -229,8 +250,10 @@ def _make_unit(
     task: FieldTask, store: Store, stage: Stage, keys: Mapping[str, UnitKey], attempt: Attempt, origin: Mapping[str, Any]
 ) -> UnitRecord:
     from smlmbatch.store.arrays import UnitReader, unit_writer
-    from smlmbatch.work import Work
+    from smlmbatch.work import OneProcess, Work
 
+    seat = task.seat if stage.shared else None
+    team = leader_of(stage, task.field, task.config, keys, seat=seat, memory_bytes=task.memory_bytes) if seat else OneProcess()
     source = task.root / task.field.path
     started, wall, cpu = time.time(), time.perf_counter(), time.process_time()
     reset_peak()
@@ -249,6 +272,8 @@ def _make_unit(
             scratch=Path(scratch),
             memory_bytes=task.memory_bytes,
             models=task.store.parent / MODELS,
+            place=task.place,
+            team=team,
         )
         importlib.import_module(stage.module).run(work)
     if task.force:

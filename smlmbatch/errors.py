@@ -4,6 +4,7 @@
     ├── InputError                2   a file can't be understood         class "input"
     ├── ConfigError               2   wrong usage or configuration
     ├── ResourceError             2   memory, disk, a killed worker      class "resource"
+    │   └── RankLost             75   another rank of this launch died; run it again
     └── Interrupted              75   stopped in order; run it again
 
 Exit code 3 (the campaign's end is reached with failed fields) is no exception: it is read off the store.
@@ -65,6 +66,12 @@ class ResourceError(SmlmbatchError):
 
     exit_code = EXIT_USAGE
     failure_class = "resource"
+
+
+class RankLost(ResourceError):
+    """Another rank of this launch died or answers no more; what it died of need not come again, so a queue may start the job anew."""
+
+    exit_code = EXIT_INTERRUPTED
 
 
 class Interrupted(SmlmbatchError):

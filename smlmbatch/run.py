@@ -22,6 +22,7 @@ from smlmbatch.hpc.child import WorkerDied
 from smlmbatch.hpc.place import Place
 from smlmbatch.hpc.pool import map_units
 from smlmbatch.hpc.records import UnitLog
+from smlmbatch.methods.letters import Seat
 from smlmbatch.provenance import fingerprint, software
 from smlmbatch.report.fingerprint import report_fingerprint
 from smlmbatch.selection import Selection, choose
@@ -56,6 +57,8 @@ class RunOptions:
     stages, alone, force : see `engine.FieldTask`
     selection : which fields to work on, chosen after the cut into parts
     stop_on_first_error : begin no further field after the first that fails for good
+    keys : work on no fields but these, None = on all that are chosen
+    ranks, seat : see `engine.FieldTask`
     submission : what this run is part of (a folder's name under OUTPUT/jobs); "" = only of itself
     """
 
@@ -74,6 +77,9 @@ class RunOptions:
     alone: bool = False
     force: bool = False
     stop_on_first_error: bool = False
+    keys: frozenset[str] | None = None
+    ranks: int = 1
+    seat: Seat | None = None
 
 
 def field_tasks(plan: Plan, options: RunOptions) -> list[FieldTask]:
@@ -103,9 +109,11 @@ def field_tasks(plan: Plan, options: RunOptions) -> list[FieldTask]:
             retry_failed=options.retry_failed,
             alone=options.alone,
             force=options.force,
+            ranks=options.ranks,
+            seat=options.seat,
         )
         for planned in plan.fields[first - 1 :: n]
-        if planned.key in chosen
+        if planned.key in chosen and (options.keys is None or planned.key in options.keys)
     ]
 
 
@@ -126,7 +134,7 @@ def run_fields(plan: Plan, options: RunOptions, talk: Talk) -> list[FieldOutcome
     log = UnitLog(plan.output / "logs")
     for smaller in (False, True):
         counter, stopped = _Counter(len(todo)), False
-        with closing(_work(plan, todo, options)) as results:
+        with closing(_work(plan, todo, options, talk)) as results:
             for task, outcome in results:
                 _log_outcome(log, outcome)
                 _report_outcome(outcome, counter.next(), talk)
@@ -145,14 +153,16 @@ def run_fields(plan: Plan, options: RunOptions, talk: Talk) -> list[FieldOutcome
     return list(standing.values())
 
 
-def _work(plan: Plan, todo: Sequence[FieldTask], options: RunOptions) -> Generator[tuple[FieldTask, FieldOutcome], None, None]:
+def _work(plan: Plan, todo: Sequence[FieldTask], options: RunOptions, talk: Talk) -> Generator[tuple[FieldTask, FieldOutcome], None, None]:
     """Process the fields wherever they are to run; what comes back is how far each came."""
     with ExitStack() as stack:
         scratch = options.scratch or plan.output
         if todo and options.scheduler:  # Dask's files lie in an attempt of the run's own, swept like any other
             scratch = stack.enter_context(plan.store.attempt(Errand(submission=options.submission, place=options.place))).folder
         deaths: dict[str, Failure] = {}
-        units = map_units(process_field, todo, workers=options.workers, scheduler=options.scheduler, scratch=scratch)
+        needs = [path for path in (plan.root, plan.store.root, options.scratch) if path is not None]
+        workers, scheduler = options.workers, options.scheduler
+        units = map_units(process_field, todo, workers=workers, scheduler=scheduler, scratch=scratch, needs=needs, talk=talk)
         for task, result in stack.enter_context(closing(units)):
             yield task, _died(plan, task, result, options, deaths) if isinstance(result, BaseException) else result
 

@@ -35,6 +35,7 @@ class Stage:
     ----------
     sections : sections of the settings that its result depends on
     settings : section → keys, where not all of a section matter
+    shared : its module has `blocks`, so several ranks can share a big field (`sharing`)
     """
 
     name: str
@@ -44,6 +45,7 @@ class Stage:
     upstream: tuple[str, ...]
     depends_on: Callable[[Field, Inputs, Config], dict[str, Any]]
     settings: Callable[[Config], dict[str, Any]] = lambda config: {}
+    shared: bool = False
 
 
 FIELD_STAGES: tuple[Stage, ...] = (
@@ -88,6 +90,7 @@ FIELD_STAGES: tuple[Stage, ...] = (
         ("ingest", "tile"),
         lambda field, inputs, config: {"field": field.key} if config.embed.n_locs else {},
         lambda config: {"embed": embed_settings(config)},
+        shared=True,
     ),
 )
 

@@ -13,15 +13,15 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each room may import the rooms of lower or equal level, and no other room of its own level where that is said.
 LEVELS = (
     {"errors", "config", "locs", "raster", "provenance", "samples"},
-    {"store", "hpc", "simulate", "blinks"},
+    {"store", "hpc", "simulate", "blinks", "clustering", "score"},
     {"stages", "work", "methods", "where", "selection", "settings"},
     {"ingest", "tile", "quality", "measure", "analyse", "train", "embed", "cluster", "pick", "order"},
     {"report", "export"},
-    {"engine", "campaign"},
+    {"engine", "campaign", "sharing"},
     {"run"},
-    {"upkeep"},
+    {"upkeep", "together"},
     {"progress", "submission", "against", "across", "crate"},
-    {"cli_options", "cli_talk", "cli_work", "cli_watch", "cli_learn", "cli_tools"},
+    {"cli_options", "cli_talk", "cli_work", "cli_watch", "cli_learn", "cli_pool", "cli_score", "cli_tools"},
     {"cli", "__main__", "__init__"},
 )
 STAGE_ROOMS = LEVELS[3]
@@ -33,9 +33,9 @@ ONLY_IN = {
     "torch": {"simulate", "methods", "train", "embed", "cluster", "pick", "order"},
     "torch_geometric": {"methods", "train", "cluster"},
     "umap": {"analyse"},
-    "click": {"cli", "cli_options", "cli_talk", "cli_work", "cli_watch", "cli_learn", "cli_tools"},
+    "click": {"cli", "cli_options", "cli_talk", "cli_work", "cli_watch", "cli_learn", "cli_pool", "cli_score", "cli_tools"},
     "h5py": {"ingest", "simulate", "export"},
-    "shapely": {"tile", "simulate", "analyse", "report"},
+    "shapely": {"tile", "simulate", "analyse", "report", "score"},
 }
 
 

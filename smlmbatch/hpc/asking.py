@@ -38,13 +38,22 @@ def wanted_task_s(site: Site, stage: str) -> float:
 def ask_for(site: Site, stage: str, packed: Packed) -> Asked:
     """What the array of one stage asks."""
     ask = site.of(stage)
-    wanted_s = _TIME_FACTOR * packed.longest_s + site.slurm.signal_s + _START_S
     return Asked(
-        time_s=min(_up(wanted_s, _STEP_S), ask.time_s),
-        memory_mib=ask.memory_mib or max(_up(_MEMORY_FACTOR * packed.peak_mib + _PYTHON_MIB, _STEP_MIB) * ask.cpus, _LEAST_MIB),
+        time_s=min(reckon_time_s(site, packed), ask.time_s),
+        memory_mib=ask.memory_mib or max(reckon_memory_mib(packed) * ask.cpus, _LEAST_MIB),
         cpus=ask.cpus,
         warnings=_warnings(ask, stage, packed) + _signal_warning(site, ask, stage),
     )
+
+
+def reckon_time_s(site: Site, packed: Packed) -> int:
+    """The time a task should be given."""
+    return _up(_TIME_FACTOR * packed.longest_s + site.slurm.signal_s + _START_S, _STEP_S)
+
+
+def reckon_memory_mib(packed: Packed) -> int:
+    """The memory one process should be given."""
+    return _up(_MEMORY_FACTOR * packed.peak_mib + _PYTHON_MIB, _STEP_MIB)
 
 
 def _signal_warning(site: Site, ask: StageAsk, stage: str) -> tuple[str, ...]:

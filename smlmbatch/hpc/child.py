@@ -120,7 +120,7 @@ class _Child:
         except (EOFError, ConnectionError):
             self._process.join()
             pid = self._process.pid or 0
-            raise WorkerDied(_manner(self._process.exitcode or 0), oom_kills() > self._kills, pid) from None
+            raise WorkerDied(manner_of(self._process.exitcode or 0), oom_kills() > self._kills, pid) from None
         self.busy = False
         if raised:
             raise value
@@ -142,7 +142,7 @@ class _Child:
             self._process.join()
 
 
-def _manner(exit_code: int) -> str:
+def manner_of(exit_code: int) -> str:
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
     name = signal.Signals(-exit_code).name if -exit_code in {int(s) for s in signal.Signals} else f"signal {-exit_code}"
@@ -154,7 +154,7 @@ def _serve(function: Callable[[Any], Any], pipe: Connection, parents: Connection
     parents.close()  # or the end of the parent would never be seen here
     _die_with(parent)
     for number in STOP_SIGNALS:
-        signal.signal(number, _stop_once)
+        signal.signal(number, stop_once)
     with contextlib.suppress(EOFError, ConnectionError, Interrupted):
         while call := pipe.recv():
             try:
@@ -163,11 +163,11 @@ def _serve(function: Callable[[Any], Any], pipe: Connection, parents: Connection
                 pipe.send((True, error))
                 break
             except Exception as error:  # noqa: BLE001 - handed to the parent, who raises it
-                pipe.send((True, _portable(error)))
-    _ignore_signals()
+                pipe.send((True, portable(error)))
+    ignore_signals()
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """The error itself if it survives the way to the parent, else its text."""
     try:
         pickle.loads(pickle.dumps(error))
@@ -183,13 +183,13 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _stop_once(number: int, frame: object) -> None:
+def stop_once(number: int, frame: object) -> None:
     """Raise in the middle of the work, once: a second signal must not disturb the tidying up."""
-    _ignore_signals()
+    ignore_signals()
     raise Interrupted(f"stopped by {signal.Signals(number).name}; run the same command again to go on")
 
 
-def _ignore_signals() -> None:
+def ignore_signals() -> None:
     """By a handler of our own: Python complains aloud about a pending signal whose handler became SIG_IGN."""
     for number in STOP_SIGNALS:
         signal.signal(number, lambda number, frame: None)

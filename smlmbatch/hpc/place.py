@@ -39,12 +39,15 @@ class Place:
     hosts : names of all nodes of the step (outside one: of the job); empty outside SLURM
     part, parts : share of an array of one run of ids; 1 of 1 where there is none, see `array_part`
     job : id of the job; every task of an array has one of its own
+    step : number of the step within the job; 0 outside one
     array_job : id of the whole array, "" outside one
     task : array task id; 0 outside an array (and in a task 0: `array_job` tells)
     restart : how often SLURM has requeued this job
     ended_jobs : ids this job waited for, ended by now; an array's task as "12_3", a whole array as "12"
     launcher : "alone", "srun" or "torchrun"
     master : host:port where torchrun lets its ranks meet; "" under any other launcher
+    agent : whether torchrun itself listens there, and not rank 0
+    attempt : how often torchrun has started its ranks anew
     no_part : why the array gives no share, "" where it does
     """
 
@@ -58,12 +61,15 @@ class Place:
     part: int = 1
     parts: int = 1
     job: str = ""
+    step: int = 0
     array_job: str = ""
     task: int = 0
     restart: int = 0
     ended_jobs: tuple[str, ...] = ()
     launcher: str = "alone"
     master: str = ""
+    agent: bool = False
+    attempt: int = 0
     no_part: str = _NO_ARRAY
 
     @property
@@ -150,6 +156,8 @@ def _torchrun(environ: Mapping[str, str]) -> dict[str, Any]:
     return {
         "launcher": "torchrun",
         "master": f"{environ['MASTER_ADDR']}:{environ['MASTER_PORT']}" if environ.get("MASTER_ADDR") and environ.get("MASTER_PORT") else "",
+        "agent": environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+        "attempt": _integer(environ, "TORCHELASTIC_RESTART_COUNT", 0),
         "rank": rank,
         "world": world,
         "local_rank": _integer(environ, "LOCAL_RANK", below=local_world),
@@ -228,6 +236,7 @@ def _job(environ: Mapping[str, str]) -> dict[str, Any]:
     return {
         "host": environ.get("SLURMD_NODENAME") or os.uname().nodename,
         "job": environ.get("SLURM_JOB_ID", ""),
+        "step": int(environ["SLURM_STEP_ID"]) if in_step(environ) else 0,
         "restart": _integer(environ, "SLURM_RESTART_COUNT", 0),
         "ended_jobs": _ended_jobs(environ.get("SLURM_JOB_DEPENDENCY", "")),
     }

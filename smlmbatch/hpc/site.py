@@ -166,12 +166,44 @@ class StageAsks:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DaskAsk:
+    """What `submit --dask` asks for: one job of many workers, a core each. `time` is the most that may be asked, memory is one worker's."""
+
+    workers: int = 8
+    nodes: int = 0
+    time: str = "04:00:00"
+    memory: str = ""
+    partition: str = ""
+    interface: str = ""
+    tls: bool = True
+    options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        StageAsk(time=self.time, memory=self.memory, partition=self.partition, options=self.options)  # raises by the same rules
+        _require(1 <= self.workers <= 100_000, "workers", self.workers, "1 to 100000")
+        _require(
+            0 <= self.nodes <= self.workers + 1, "nodes", self.nodes, "0 (as SLURM likes), or at most one for each worker and the scheduler"
+        )
+        _require_word("interface", self.interface)
+
+    @property
+    def time_s(self) -> int:
+        return parse_time_s(self.time)
+
+    @property
+    def memory_mib(self) -> int:
+        """What is asked for one worker; 0 = by estimate."""
+        return parse_memory_mib(self.memory)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
     """A site profile; the defaults suit a cluster that needs to be told nothing."""
 
     software: Software = field(default_factory=Software)
     slurm: Slurm = field(default_factory=Slurm)
     stage: StageAsks = field(default_factory=StageAsks)
+    dask: DaskAsk = field(default_factory=DaskAsk)
 
     def of(self, stage: str) -> StageAsk:
         """What is asked for one of STAGES."""

@@ -100,16 +100,20 @@ def write_submission(output: Path, submission: Submission) -> Path:
         OUTPUT can't be written
     """
     assert submission.arrays, "nothing to submit"
+    return write_folder(output, submission, templates=_TEMPLATES, site=render_site(submission.site), script=render_submit(submission))
+
+
+def write_folder(output: Path, submission: Submission, *, templates: Sequence[str], site: str, script: str) -> Path:
+    """Make OUTPUT/jobs/<next number>/ of a submission, these templates, the text of site.sh and that of submit.sh."""
     folder = claim_folder(output / JOBS)
-    templates = resources.files(smlmbatch) / "jobs"
-    for name in _TEMPLATES:
-        write_whole(folder / name, (templates / name).read_bytes())
+    for name in templates:
+        write_whole(folder / name, (resources.files(smlmbatch) / "jobs" / name).read_bytes())
     for array in submission.arrays:
         write_whole(folder / f"tasks-{array.stage}.csv", tasks_text(array.packed.tasks).encode("utf-8", "surrogateescape"))
     write_whole(folder / "plan.json", render_plan(submission).encode())
-    write_whole(folder / "site.sh", render_site(submission.site).encode())
+    write_whole(folder / "site.sh", site.encode())
     with appears_whole(folder / SUBMIT) as partial:
-        partial.write_text(render_submit(submission))
+        partial.write_text(script)
         partial.chmod(folder.stat().st_mode & 0o777)  # as the umask left the folder
     return folder
 
@@ -130,6 +134,11 @@ def claim_folder(jobs: Path) -> Path:
 def render_submit(submission: Submission) -> str:
     """The text of submit.sh."""
     largest = max(len(array.packed.tasks) for array in submission.arrays)
+    return render_script([array_call(submission.site, array) for array in submission.arrays], largest=largest)
+
+
+def render_script(calls: Sequence[Sequence[str]], *, largest: int) -> str:
+    """The text of a submit.sh that makes these calls of pipeline.sh; `largest` = tasks of the largest array."""
     lines = [
         "#!/usr/bin/env bash",
         "# Hands this analysis to SLURM. Run it where jobs are submitted (a login node), from any folder, without arguments.",
@@ -139,10 +148,15 @@ def render_submit(submission: Submission) -> str:
         'source "$here/pipeline.sh"',
         "",
         f'begin "$here" {largest}',
-        *(shlex.join(["array", array.stage, array.spec, *_options(submission.site, array)]) for array in submission.arrays),
+        *(shlex.join(call) for call in calls),
         "finish",
     ]
     return "\n".join(lines) + "\n"
+
+
+def array_call(site: Site, array: Array) -> list[str]:
+    """`array STAGE SPEC OPTIONS...` of pipeline.sh."""
+    return ["array", array.stage, array.spec, *_options(site, array)]
 
 
 def _options(site: Site, array: Array) -> list[str]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smlmbatch.clustering.clusters import describe_clusters
+from smlmbatch.clustering.dbscan import dbscan_labels
 from smlmbatch.config import MeasureConfig
-from smlmbatch.measure.clusters import describe_clusters
-from smlmbatch.measure.dbscan import dbscan_labels
 from smlmbatch.measure.ripley import nearest_neighbours_nm, peak_of_l_nm, ripley_k_nm2, thinned
 
 

@@ -1,9 +1,123 @@
-"""Where torch computes: the device of a rank, and what the doctor says of it."""
+"""Where torch computes: the device of a rank, what is done for it, and what the doctor says of it.
+
+`Compute` is all that training knows of a device. On a GPU, batches are made ahead by a thread, pinned there, and copied while the step
+before still runs, and forward passes are in bfloat16; on a CPU none of that. Each of these is a plain value, so that a test on a CPU can
+ask for it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from smlmbatch.errors import ConfigError
 from smlmbatch.hpc.place import Place
+
+T = TypeVar("T")
+_AHEAD: Final = 2  # batches: one that is being copied, one that is being made
+# Buffers are sums over all ranks already. One bucket, for each is a message that all ranks wait for; 25 MB hold any of our networks.
+_DDP: Final[Mapping[str, Any]] = {"forward_sync_buffers": False, "gradient_as_bucket_view": True, "bucket_cap_mb": 25}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """A device, as training uses it.
+
+    Attributes
+    ----------
+    device : where tensors live
+    ahead : batches that a thread makes beforehand; 0 = no thread
+    pin : what a tensor goes through before it is copied, so that nobody waits for the copy; None = nothing
+    half : whether forward passes of training are in bfloat16
+    """
+
+    device: torch.device
+    ahead: int = 0
+    pin: Callable[[Tensor], Tensor] | None = None
+    half: bool = False
+
+    def deliver(self, batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+        """The batches, on the device."""
+        if self.pin:
+            batches = _each_tensor(batches, self.pin)  # in the thread
+        if self.ahead:
+            batches = made_ahead(batches, self.ahead)
+        return _each_tensor(batches, lambda values: values.to(self.device, non_blocking=True))
+
+    def learner(self, network: nn.Module, *, world: int) -> nn.Module:
+        """The network as it is trained by so many ranks; the others get the weights of rank 0."""
+        learner = network
+        if world > 1:
+            learner = DistributedDataParallel(network, device_ids=None if self.device.index is None else [self.device.index], **_DDP)
+        return HalfPrecision(learner) if self.half else learner
+
+
+def compute_on(device: torch.device) -> Compute:
+    """What is done for a device."""
+    if device.type == "cuda":
+        return Compute(device=device, ahead=_AHEAD, pin=Tensor.pin_memory, half=True)
+    return Compute(device=device)
+
+
+def _each_tensor(batches: Iterator[dict[str, Tensor]], change: Callable[[Tensor], Tensor]) -> Iterator[dict[str, Tensor]]:
+    for batch in batches:
+        yield {name: change(values) for name, values in batch.items()}
+
+
+def made_ahead(items: Iterator[T], n: int) -> Iterator[T]:
+    """The same items in the same order, up to `n` of them made beforehand by a thread; what it raises is raised here, in its turn."""
+    end = object()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        waiting = deque(thread.submit(next, items, end) for _ in range(n))
+        try:
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(thread.submit(next, items, end))
+                yield item  # type: ignore[misc]
+        finally:
+            thread.shutdown(cancel_futures=True)
+
+
+class HalfPrecision(nn.Module):
+    """A network's forward pass in bfloat16 where that is safe; what it gives is as wide as what it got, so losses are not in bfloat16."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, values: Tensor, *others: Any) -> Any:
+        with torch.autocast(values.device.type, dtype=torch.bfloat16):
+            found = self.network(values, *others)
+        return _widened(found, values.dtype)
+
+
+def _widened(found: Any, dtype: torch.dtype) -> Any:
+    """A network's result, or several by name or place, in a wider type."""
+    if isinstance(found, Tensor):
+        return found.to(dtype) if found.is_floating_point() else found
+    if isinstance(found, Mapping):
+        return {name: _widened(one, dtype) for name, one in found.items()}
+    return tuple(_widened(one, dtype) for one in found)
+
+
+@contextmanager
+def steady() -> Iterator[None]:
+    """For inference: one thread, so that sums are made in the same order everywhere, and no TF32: it keeps 10 bits of a product's
+    factors, and results would leave the CPU's by more than rounding."""
+    before, threads = torch.backends.cuda.matmul.allow_tf32, torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+        torch.set_num_threads(threads)
 
 
 def choose_device(device: str, place: Place) -> torch.device:

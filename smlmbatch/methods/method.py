@@ -1,7 +1,7 @@
 """What the training loop and the inference stages ask of a method. All three have the same four files:
 `data` (what it learns from), `network`, `loss`, `recipe` (the settings, and the Method itself).
 
-Shape letters: B samples of a batch; every array of a batch has B as its first axis.
+Shape letters: B samples of a batch; every array of a batch that is not ragged has B as its first axis.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,11 @@ class Ranks(Protocol):
     world: int
 
     def gather(self, values: "torch.Tensor") -> "torch.Tensor":
-        """All ranks' rows one after the other, in the order of ranks; gradients flow back to the rank they came from."""
+        """All ranks' rows one after the other, in the order of ranks.
+
+        Each rank must make the same of them (a loss over all rows): gradients are then what the sum of all ranks' results gives, without
+        a message back.
+        """
         ...
 
     def sum(self, values: "torch.Tensor") -> "torch.Tensor":
@@ -67,6 +71,8 @@ class Method(Protocol):
     Config : frozen dataclass of all settings, TrainSettings among them
     recipes : settings by name: "default", and others worth a name
     shard_arrays : names of the arrays of a shard
+    ragged : those of them whose samples have different numbers of rows. A shard gives such an array as a list of one array a sample;
+        a batch holds NAME, the samples' rows one below the other (whole numbers as int64), and NAME_sizes, how many each has: (B,) i8
     only_in_training : what the names of weights begin with that inference drops; a model's folder doesn't hold them
     """
 
@@ -78,10 +84,11 @@ class Method(Protocol):
     Config: type[Any]
     recipes: Mapping[str, Any]
     shard_arrays: tuple[str, ...]
+    ragged: tuple[str, ...]
     only_in_training: tuple[str, ...]
 
-    def shard(self, config: Any, number: int) -> Arrays:
-        """Training material number `number`: arrays whose first axis is `config.shard_samples`, a function of (config, number) alone."""
+    def shard(self, config: Any, number: int) -> Mapping[str, Any]:
+        """Training material number `number`: arrays of `config.shard_samples` samples, a function of (config, number) alone."""
         ...
 
     def build(self, config: Any) -> "torch.nn.Module":

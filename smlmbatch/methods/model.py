@@ -41,8 +41,10 @@ class Model:
 def known_methods() -> dict[str, Method]:
     """Name → method, of all that can be trained."""
     from smlmbatch.methods.contrastive.recipe import Contrastive
+    from smlmbatch.methods.miro.recipe import Miro
 
-    return {method.name: method for method in (Contrastive(),)}
+    known: tuple[Method, ...] = (Contrastive(), Miro())
+    return {method.name: method for method in known}
 
 
 def save_model(folder: Path, method: Method, config: Any, network: "nn.Module") -> str:

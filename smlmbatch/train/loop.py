@@ -1,7 +1,7 @@
 """The training loop of all methods: plain steps over global batches, by one process or many.
 
 What is random is keyed by (seed, epoch) or (seed, step), never drawn from a running stream, so going on from a checkpoint needs no more
-than the step. Periodic checkpoints are the guarantee; a signal only makes one more. The stop flag is shared among the ranks each step.
+than the step. Periodic checkpoints are the guarantee; a signal only makes one more. The stop flag is shared among the ranks.
 """
 
 import copy
@@ -14,17 +14,18 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from smlmbatch.errors import ConfigError, Interrupted
+from smlmbatch.methods.devices import compute_on
 from smlmbatch.methods.layers import set_ranks, set_step
 from smlmbatch.methods.method import Alone, Method, Ranks
 from smlmbatch.methods.ranks import any_raised, wait_for_all
 from smlmbatch.train.checkpoint import CHECKPOINTS, load_checkpoint, recipe_sha256, save_checkpoint
-from smlmbatch.train.material import Material, epoch_batches, make_material, material_folder, validation_batches
+from smlmbatch.train.material import Batch, Material, epoch_batches, make_material, material_folder, validation_batches
 from smlmbatch.train.metrics import MetricsLog
 
 Talk = Callable[[str], None]
+_LOOK_EVERY = 4  # steps between looks at the stop flag, where it takes a message among ranks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,25 +98,12 @@ def start(method: Method, config: Any, options: LoopOptions, ranks: Ranks, talk:
     return Run(method, config, options, ranks, talk, material)
 
 
-class HalfPrecision(nn.Module):
-    """A network's forward pass in bfloat16 where that is safe; what it gives is as wide as what it got, so losses are not in bfloat16."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(values.device.type, dtype=torch.bfloat16):
-            found: torch.Tensor = self.network(values)
-        return found.to(values.dtype)
-
-
 class Run:
     """One training run: network, optimiser, progress."""
 
     def __init__(self, method: Method, config: Any, options: LoopOptions, ranks: Ranks, talk: Talk, material: Material) -> None:
         self.method, self.config, self.options, self.ranks, self.talk, self.material = method, config, options, ranks, talk, material
-        self.recipe = recipe_sha256(method.name, config)
+        self.recipe, self.compute = recipe_sha256(method.name, config), compute_on(options.device)
         torch.manual_seed(config.seed)
         self.model = method.build(config)
         if options.double:
@@ -128,11 +116,10 @@ class Run:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, torch.Tensor] = {}
         self.steps_an_epoch = material.n_train * material.shard_samples // config.batch
+        self.sums: dict[str, torch.Tensor] = {}  # of this epoch's figures so far, on the device: to fetch one is to wait for its step
         self._resume()
         # created after resuming: it copies rank 0's weights to the others
-        self.learner: nn.Module = DistributedDataParallel(self.model) if ranks.world > 1 else self.model
-        if options.device.type == "cuda":
-            self.learner = HalfPrecision(self.learner)
+        self.learner = self.compute.learner(self.model, world=ranks.world)
         self.log = MetricsLog(options.folder, self.history) if ranks.rank == 0 else None
         self.saved_at = time.monotonic()
         self.steps_here = 0
@@ -146,11 +133,20 @@ class Run:
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.progress = Progress(**state["progress"])
+        self.sums = {name: self._float64(total) for name, total in self.progress.sums.items()}
         self.history, self.best = state["history"], state["best"]
         self.talk(f"goes on at step {self.progress.step:,} (epoch {self.progress.epoch + 1})")
 
+    def _float64(self, value: float) -> torch.Tensor:
+        return torch.tensor(value, dtype=torch.float64, device=self.options.device)
+
+    def _fetch_sums(self) -> dict[str, float]:
+        self.progress.sums = {name: float(total) for name, total in self.sums.items()}
+        return self.progress.sums
+
     def _save(self) -> None:
         if self.ranks.rank == 0:
+            self._fetch_sums()
             state = {
                 "step": self.progress.step,
                 "recipe": self.recipe,
@@ -165,8 +161,10 @@ class Run:
         wait_for_all(self.ranks)
         self.saved_at = time.monotonic()
 
-    def _save_if_due(self) -> None:
-        """Once in a while, and at once when asked to stop; all ranks decide alike."""
+    def save_if_due(self) -> None:
+        """Once in a while, and soon when asked to stop; all ranks decide alike."""
+        if self.ranks.world > 1 and self.progress.step % _LOOK_EVERY:
+            return
         enough = 0 < self.options.stop_after_steps <= self.steps_here
         asked, old = self.options.should_stop() or enough, time.monotonic() - self.saved_at > self.options.checkpoint_s
         stop, due = any_raised(self.ranks, asked, old, device=self.options.device)
@@ -198,9 +196,9 @@ class Run:
         begun_s, begun_step = time.monotonic(), self.progress.step
         for batch in self.batches():
             self.step(batch)
-            self._save_if_due()
+            self.save_if_due()
         p, n = self.progress, self.steps_an_epoch
-        figures = {f"train_{name}": total / n for name, total in p.sums.items()} | self._validate()
+        figures = {f"train_{name}": total / n for name, total in self._fetch_sums().items()} | self._validate()
         if not math.isfinite(figures["loss"]):
             raise ConfigError(f"epoch {p.epoch + 1}: the validation loss is {figures['loss']}: lower learning_rate, or raise temperature")
         seconds = time.monotonic() - begun_s
@@ -209,25 +207,24 @@ class Run:
             self.best = copy.deepcopy({name: value.detach().cpu() for name, value in self.model.state_dict().items()})
         self.history.append({"epoch": p.epoch + 1, "step": p.step, "learning_rate": self._rate(), **figures})
         self._lower_rate(figures["loss"])
-        p.epoch, p.batch, p.sums = p.epoch + 1, 0, {}
+        p.epoch, p.batch, self.sums = p.epoch + 1, 0, {}
         if self.log:
             self.log.write(self.history[-1], per_s=(p.step - begun_step) * self.config.batch / max(seconds, 1e-9))
         said = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
         self.talk(f"epoch {p.epoch} of {self.config.epochs}: {said} ({seconds:.0f} s)")
         self._save()
 
-    def batches(self) -> Iterator[dict[str, torch.Tensor]]:
+    def batches(self) -> Iterator[Batch]:
         """What is left of the epoch."""
-        found = epoch_batches(self.material, seed=self.config.seed, epoch=self.progress.epoch, batch=self.config.batch, ranks=self.ranks)
-        for number, (shards, rows) in enumerate(found):
-            if number >= self.progress.batch:
-                yield self._read(shards, rows)
+        p, config = self.progress, self.config
+        found = epoch_batches(self.material, seed=config.seed, epoch=p.epoch, batch=config.batch, ranks=self.ranks, done=p.batch)
+        return self.compute.deliver(self._widened(found))
 
-    def _read(self, shards: Any, rows: Any) -> dict[str, torch.Tensor]:
-        batch = self.material.rows(shards, rows, device=self.options.device)
-        return {name: values.double() for name, values in batch.items()} if self.options.double else batch
+    def _widened(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            yield {name: v.double() if self.options.double and v.is_floating_point() else v for name, v in batch.items()}
 
-    def step(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def step(self, batch: Batch) -> torch.Tensor:
         """One step of the optimiser; this rank's loss."""
         p = self.progress
         for group in self.optimiser.param_groups:
@@ -238,7 +235,7 @@ class Run:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         for name, value in figures.items():
-            p.sums[name] = p.sums.get(name, 0.0) + float(value)
+            self.sums[name] = self.sums.get(name, 0.0) + value.detach().double()
         p.step, p.batch, self.steps_here = p.step + 1, p.batch + 1, self.steps_here + 1
         return loss.detach()
 
@@ -247,13 +244,11 @@ class Run:
         """Figures over the validation samples, each weighted by its batch's size; every rank looks at its own batches."""
         self.model.eval()
         # named by training: a rank whose share is no batch at all must take part in the sums, or the others wait for it
-        zero = torch.zeros((), dtype=torch.float64, device=self.options.device)
-        sums = dict.fromkeys(self.progress.sums, zero)
-        for shards, rows in validation_batches(self.material, batch=self.config.batch, ranks=self.ranks):
-            batch = self._read(shards, rows)
+        sums = dict.fromkeys(self.sums, self._float64(0.0))
+        for batch in self.compute.deliver(self._widened(validation_batches(self.material, batch=self.config.batch, ranks=self.ranks))):
             _, figures = self.method.loss(self.model, batch, self.config, Alone())
             for name, value in figures.items():
-                sums[name] = sums[name] + value.double() * len(rows)
+                sums[name] = sums[name] + value.double() * self.material.size(batch)
         n = (self.material.n_shards - self.material.n_train) * self.material.shard_samples
         return {name: float(self.ranks.sum(total)) / n for name, total in sums.items()}
 

@@ -1,12 +1,12 @@
-"""Training material on disk, and the order in which it is learned.
+"""Training material: made once, read in stretches, handed out in batches.
 
-Shards are made once, by whoever comes first (rank r makes every world-th), and read by memory map. An epoch goes through the shards in
-a random order, some at a time: samples are shuffled among these, so reading stays almost sequential. The order is a function of
-(seed, epoch) alone, so a global batch holds the same samples for any number of ranks; each takes its own rows of it.
+Shards are made by whoever comes first (rank r makes every world-th). A rank reads the stretch of a round that its lanes lie in (see
+`order`) by one request for each shard and array, keeps it in memory until the round is over, and picks its batches from there: nothing is
+read by single samples, and nothing that another rank learns from. Going on in mid-epoch, rounds that are done are not read again.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from smlmbatch.errors import ConfigError
 from smlmbatch.methods.method import Method, Ranks
-from smlmbatch.store.units import appears_whole
+from smlmbatch.train.order import ROUND_SHARDS, Round, lanes_of, round_order, rounds, shard_order
+from smlmbatch.train.shards import has_shard, read_rows, sample_ends, shard_path, write_shard
 
 MATERIAL = "material"
-_ORDER = 0x0DE7  # first number of the key of the shuffles
-_SHUFFLED_SHARDS = 16  # shuffled together
-_OPEN_SHARDS = 4 * _SHUFFLED_SHARDS  # kept mapped: opening 16 files a batch took 6 % of a step of a small network
+Batch = dict[str, torch.Tensor]  # in the host's memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +32,73 @@ class Material:
     n_shards: int
     n_train: int
     shard_samples: int
-    _opened: dict[int, Mapping[str, NDArray[Any]]] = field(default_factory=dict, repr=False, compare=False)
+    ragged: tuple[str, ...] = ()  # those of the names whose samples have different numbers of rows
 
-    def shard(self, number: int) -> Mapping[str, NDArray[Any]]:
-        """The arrays of a shard, mapped; those opened first are closed when there are many."""
-        if number not in self._opened:
-            if len(self._opened) >= _OPEN_SHARDS:
-                self._opened.pop(next(iter(self._opened)))
-            # asarray: a row of a memmap costs ten times that of a plain view of it
-            self._opened[number] = {name: np.asarray(np.load(_path(self.folder, number, name), mmap_mode="r")) for name in self.names}
-        return self._opened[number]
+    def stretch(self, line: NDArray[np.int64], first: int, last: int) -> "Stretch":
+        """Samples first ... last - 1 of a line of shards, read into memory."""
+        n = self.shard_samples
+        pieces = [
+            (int(line[place]), max(first, place * n) - place * n, min(last, (place + 1) * n) - place * n)
+            for place in range(first // n, -(-last // n))
+        ]
+        return Stretch({name: (self._ragged if name in self.ragged else self._dense)(name, pieces) for name in self.names})
 
-    def rows(self, shards: NDArray[np.int64], rows: NDArray[np.int64], *, device: torch.device) -> dict[str, torch.Tensor]:
-        """These samples (shard, row in it) as tensors: floats as they are, whole numbers as float32."""
-        batch = {}
-        for name in self.names:
-            values = np.stack([self.shard(s)[name][r] for s, r in zip(shards.tolist(), rows.tolist(), strict=True)])
-            tensor = torch.from_numpy(values if values.dtype.kind == "f" else values.astype(np.float32))
-            batch[name] = tensor.to(device, non_blocking=True)
-        return batch
+    def size(self, batch: Mapping[str, torch.Tensor]) -> int:
+        """How many samples a batch holds."""
+        name = self.names[0]
+        return len(batch[f"{name}_sizes" if name in self.ragged else name])
+
+    def _dense(self, name: str, pieces: list[tuple[int, int, int]]) -> "Dense":
+        # in a type that holds all: shards keep their counts in different ones
+        return Dense(np.concatenate([read_rows(shard_path(self.folder, shard, name), start, stop) for shard, start, stop in pieces]))
+
+    def _ragged(self, name: str, pieces: list[tuple[int, int, int]]) -> "Ragged":
+        ends = [sample_ends(self.folder, shard, name, start, stop) for shard, start, stop in pieces]
+        rows = [
+            read_rows(shard_path(self.folder, shard, name), int(e[0]), int(e[-1])) for (shard, _, _), e in zip(pieces, ends, strict=True)
+        ]
+        sizes = np.concatenate([np.diff(e) for e in ends])
+        return Ragged(np.concatenate(rows), sizes, np.cumsum(sizes) - sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """Samples of one shape: (samples, ...)."""
+
+    values: NDArray[Any]
+
+    def pick(self, name: str, samples: NDArray[np.int64]) -> Batch:
+        """Floats as they are, whole numbers as float32."""
+        values = self.values[samples]
+        return {name: torch.from_numpy(values if values.dtype.kind == "f" else values.astype(np.float32))}
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Samples of different numbers of rows: (rows, ...), and each sample's number of rows and first one."""
+
+    values: NDArray[Any]
+    sizes: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+    def pick(self, name: str, samples: NDArray[np.int64]) -> Batch:
+        """The samples' rows one below the other, and how many each has; whole numbers as int64, for they may be indices."""
+        sizes = self.sizes[samples]
+        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        values = self.values[np.repeat(self.starts[samples], sizes) + within]
+        tensor = torch.from_numpy(values.astype(np.int64) if values.dtype.kind in "iu" else values)
+        return {name: tensor, f"{name}_sizes": torch.from_numpy(sizes)}
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Samples that follow one another, in memory."""
+
+    arrays: Mapping[str, Dense | Ragged]
+
+    def batch(self, samples: NDArray[np.int64]) -> Batch:
+        """These samples, counted from the stretch's first."""
+        return {name: values for array, held in self.arrays.items() for name, values in held.pick(array, samples).items()}
 
 
 def material_folder(model: Path, recipe_sha256: str) -> Path:
@@ -74,60 +121,45 @@ def make_material(method: Method, config: Any, folder: Path, ranks: Ranks) -> Ma
         raise ConfigError(f"samples = {config.samples} leaves {left}: wanted a batch ({config.batch}) or more")
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(ranks.rank, n_shards, ranks.world):
-        if all(_path(folder, number, name).exists() for name in method.shard_arrays):
-            continue
-        for name, values in method.shard(config, number).items():
-            with appears_whole(_path(folder, number, name)) as partial, partial.open("wb") as file:
-                np.save(file, _smallest(values), allow_pickle=False)
-    return Material(folder, method.shard_arrays, n_shards, n_train, config.shard_samples)
+        if not has_shard(folder, number, method.shard_arrays, ragged=method.ragged):
+            write_shard(folder, number, method.shard(config, number), ragged=method.ragged)
+    return Material(folder, method.shard_arrays, n_shards, n_train, config.shard_samples, method.ragged)
 
 
-def _smallest(values: NDArray[Any]) -> NDArray[Any]:
-    """Counts in the smallest type that holds them: 15,000 pairs of 128 px are half a gigabyte instead of one."""
-    return values.astype(np.min_scalar_type(values.max())) if values.dtype.kind == "u" and values.size else values
-
-
-def _path(folder: Path, number: int, name: str) -> Path:
-    return folder / f"{number:06d}.{name}.npy"
-
-
-def epoch_batches(
-    material: Material, *, seed: int, epoch: int, batch: int, ranks: Ranks
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """This rank's (shards, rows) of each global batch of an epoch; samples that don't fill a last batch wait for another epoch.
+def epoch_batches(material: Material, *, seed: int, epoch: int, batch: int, ranks: Ranks, done: int = 0) -> Iterator[Batch]:
+    """This rank's rows of each global batch of an epoch, without the first `done` batches; what doesn't fill a batch waits.
 
     Raises
     ------
     ConfigError
         a batch that can't be cut evenly
     """
-    if batch % ranks.world:
-        raise ConfigError(f"batch = {batch}: wanted a multiple of the {ranks.world} ranks")
-    share = batch // ranks.world
-    for shards, rows in _global_batches(material, seed=seed, epoch=epoch, batch=batch):
-        mine = slice(ranks.rank * share, (ranks.rank + 1) * share)
-        yield shards[mine], rows[mine]
+    low, high = lanes_of(ranks.rank, ranks.world, batch)
+    line = shard_order(material.n_train, seed=seed, epoch=epoch)
+    for part in rounds(material.n_train, material.shard_samples, batch):
+        if part.step + part.steps > done:
+            order = round_order(part, batch=batch, seed=seed, epoch=epoch)[max(0, done - part.step) :, low:high]
+            yield from _round_batches(material, line, part, order, first=low * part.steps, last=high * part.steps)
 
 
-def _global_batches(material: Material, *, seed: int, epoch: int, batch: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_ORDER, epoch)))
-    order = rng.permutation(material.n_train)
-    left = np.empty((0, 2), dtype=np.int64)
-    for first in range(0, len(order), _SHUFFLED_SHARDS):
-        together = order[first : first + _SHUFFLED_SHARDS]
-        rows = np.tile(np.arange(material.shard_samples), len(together))
-        samples = np.column_stack([np.repeat(together, material.shard_samples), rows])
-        samples = np.concatenate([left, samples[rng.permutation(len(samples))]])
-        n_whole = len(samples) // batch * batch
-        for start in range(0, n_whole, batch):
-            yield samples[start : start + batch, 0], samples[start : start + batch, 1]
-        left = samples[n_whole:]
+def _round_batches(
+    material: Material, line: NDArray[np.int64], part: Round, order: NDArray[np.int64], *, first: int, last: int
+) -> Iterator[Batch]:
+    """A function of its own, so that a round's samples are let go before the next one's are read."""
+    stretch = material.stretch(line, part.first + first, part.first + last)
+    for samples in order:
+        yield stretch.batch(samples - first)
 
 
-def validation_batches(material: Material, *, batch: int, ranks: Ranks) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Whole batches of the validation shards, every world-th for this rank: each sample once on one rank, nothing padded."""
-    shards = np.repeat(np.arange(material.n_train, material.n_shards), material.shard_samples)
-    rows = np.tile(np.arange(material.shard_samples), material.n_shards - material.n_train)
-    starts = range(0, len(shards), batch)
-    for start in starts[ranks.rank :: ranks.world]:
-        yield shards[start : start + batch], rows[start : start + batch]
+def validation_batches(material: Material, *, batch: int, ranks: Ranks) -> Iterator[Batch]:
+    """Whole batches of the validation shards, of which a rank's follow one another; the last may be smaller, nothing is padded."""
+    line = np.arange(material.n_train, material.n_shards)
+    n_samples = len(line) * material.shard_samples
+    n_batches = -(-n_samples // batch)
+    first, last = (min(n_samples, batch * (n_batches * rank // ranks.world)) for rank in (ranks.rank, ranks.rank + 1))
+    held = max(batch, ROUND_SHARDS * material.shard_samples // batch * batch)
+    for start in range(first, last, held):
+        stop = min(last, start + held)
+        stretch = material.stretch(line, start, stop)
+        for begin in range(start, stop, batch):
+            yield stretch.batch(np.arange(begin, min(stop, begin + batch)) - start)

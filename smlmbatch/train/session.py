@@ -55,7 +55,7 @@ def train_model(
     if _is_complete(folder, method, config):
         return False
     chosen = choose_device(device, place)
-    with joined(place, chosen) as ranks, stop_asked() as asked:
+    with stop_asked() as asked, joined(place, chosen, should_stop=asked) as ranks:
         told = talk if ranks.rank == 0 else _say_nothing
         options = LoopOptions(folder=folder, device=chosen, checkpoint_s=checkpoint_s, should_stop=asked)
         trained = train(method, config, options, ranks, told)

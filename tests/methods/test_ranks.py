@@ -1,34 +1,16 @@
 """Several ranks train the same network as one: gradients of the first step, and twenty losses."""
 
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.methods.launching import Launch
 
 
 def trial(folder, world, *, steps):
     folder.mkdir()
-    port = str(free_port())
-    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.train.trial", folder, str(steps)], cwd=ROOT, env=common | {"RANK": str(r), "LOCAL_RANK": str(r)}
-        )
-        for r in range(world)
-    ]
-    assert [rank.wait(timeout=300) for rank in ranks] == [0] * world
+    with Launch(world, folder) as launch:
+        launch.start("-m", "tests.train.trial", folder, steps)
+        assert launch.codes() == [0] * world, launch.said()
     return torch.load(folder / "trial.pt", weights_only=True)
 
 

@@ -1,4 +1,4 @@
-"""Several ranks as users start them: a model folder from torchrun, and from processes that a queueing system started; missing ranks."""
+"""Several ranks as users start them: a model folder from torchrun, and after a rank was killed."""
 
 import os
 import subprocess
@@ -8,9 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from smlmbatch.errors import ResourceError
 from smlmbatch.hpc.place import Place
-from smlmbatch.methods import ranks
 from smlmbatch.methods.devices import choose_device, describe_devices
 from smlmbatch.methods.model import load_model
 
@@ -40,24 +38,6 @@ def test_torchrun(tmp_path):
     assert ranks_of(tmp_path / "m") == 2
     assert "Warning" not in done.stderr
     assert done.stdout.split() == [str(tmp_path / "m")], "only one rank answers"
-
-
-def test_a_rank_that_nobody_answers_says_where_it_waited(monkeypatch):
-    import torch
-
-    monkeypatch.setattr(ranks, "MEETING_S", 1.0)
-    alone = Place(rank=0, world=2, local_world=2, host="127.0.0.1", job="4711", launcher="srun")
-    with (
-        pytest.raises(ResourceError, match=r"rank 0 of 2 on 127\.0\.0\.1: nobody met at 127\.0\.0\.1:14711 \([^\n]*\)$"),
-        ranks.joined(alone, torch.device("cpu")),
-    ):
-        pass
-
-
-def test_jobs_of_one_node_meet_at_ports_of_their_own():
-    points = {ranks.meeting_point(Place(world=2, job=str(job), hosts=("n1", "n2"))) for job in (1, 2, 50_002)}
-    assert points == {"n1:10001", "n1:10002"}
-    assert ranks.meeting_point(Place(world=2, master="10.0.0.1:29500")) == "10.0.0.1:29500"
 
 
 def test_device_that_is_not_there(monkeypatch):

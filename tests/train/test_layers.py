@@ -1,5 +1,9 @@
 """Batch norm and dropout see the whole batch, however it is split."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -22,6 +26,23 @@ class Pretend:
 
     def gather(self, values):
         raise AssertionError("not asked for here")
+
+
+class Meeting:
+    """Ranks that are threads: each sum waits for all of them."""
+
+    def __init__(self, world):
+        self.barrier, self.values = threading.Barrier(world, timeout=60), [None] * world
+
+    def rank(self, number):
+        def add(values):
+            self.values[number] = values.detach().clone()
+            self.barrier.wait()
+            total = sum(self.values)
+            self.barrier.wait()
+            return total
+
+        return SimpleNamespace(rank=number, world=len(self.values), sum=add)
 
 
 def test_batch_norm_of_one_rank_is_torchs():
@@ -47,6 +68,34 @@ def test_batch_norm_over_two_ranks_is_that_of_the_whole():
     assert torch.allclose(torch.cat(halves), wanted, atol=1e-12)
     assert torch.allclose(layer.mean, whole.running_mean, atol=1e-12)
     assert torch.allclose(layer.var, whole.running_var, atol=1e-12)
+
+
+def test_gradients_over_two_ranks_are_those_of_the_whole():
+    """Two ranks as threads that meet in each sum; the loss weighs each value differently."""
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(6, 3, 4, 5, dtype=torch.float64, generator=generator)
+    weights, scale = torch.randn(x.shape, dtype=torch.float64, generator=generator), torch.tensor([0.5, 2.0, -1.0])
+    whole, wanted = nn.BatchNorm2d(3).double(), x.clone().requires_grad_()
+    whole.weight.data.copy_(scale)
+    (whole(wanted).pow(2) * weights).sum().backward()
+
+    meeting = Meeting(2)
+    layers, halves = [], [x[:2].clone().requires_grad_(), x[2:].clone().requires_grad_()]
+    for rank in (0, 1):
+        layer = BatchNorm(3).double()
+        layer.weight.data.copy_(scale)
+        layer.ranks = meeting.rank(rank)
+        layers.append(layer)
+
+    def work(rank):
+        part = weights[:2] if rank == 0 else weights[2:]
+        (layers[rank](halves[rank]).pow(2) * part).sum().backward()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(work, (0, 1)))
+    assert torch.allclose(torch.cat([half.grad for half in halves]), wanted.grad, atol=1e-12)
+    assert torch.allclose(sum(layer.weight.grad for layer in layers), whole.weight.grad, atol=1e-12)
+    assert torch.allclose(sum(layer.bias.grad for layer in layers), whole.bias.grad, atol=1e-12)
 
 
 def test_batch_norm_over_ranks_sums_more_widely_than_bfloat16():

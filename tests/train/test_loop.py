@@ -9,8 +9,9 @@ import torch
 
 from smlmbatch.errors import ConfigError
 from smlmbatch.methods.contrastive.recipe import PAPER, Contrastive, ContrastiveConfig
+from smlmbatch.methods.devices import HalfPrecision
 from smlmbatch.methods.method import Alone
-from smlmbatch.train.loop import HalfPrecision, LoopOptions, Run
+from smlmbatch.train.loop import LoopOptions, Run
 from smlmbatch.train.material import make_material
 from smlmbatch.train.metrics import MetricsLog
 

@@ -5,7 +5,6 @@ from the first, and the last is padded: the same ROI gives the same vector whate
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -63,31 +62,16 @@ def embed_counts(network: "nn.Module", counts: NDArray[np.integer], *, turned: b
     """
     import torch
 
+    from smlmbatch.methods.devices import steady
+
     if device == "cuda" and not torch.cuda.is_available():
         raise ResourceError('embed.device = "cuda", but no GPU is in sight: ask for one (stage.embed.gres), or set embed.device = "cpu"')
     network.to(device).eval()
     n_views = len(_VIEWS) if turned else 1
-    with torch.inference_mode(), _pinned():
+    with torch.inference_mode(), steady():
         found = [_features(network, piece, n_views, device)[:n] for piece, n in _batches(counts, BATCH // n_views)]
         n_features = found[0].shape[1] if found else _features(network, counts[:0], 1, device).shape[1]
     return np.concatenate([np.empty((0, n_features), np.float32), *(piece.cpu().numpy() for piece in found)])
-
-
-@contextmanager
-def _pinned() -> Iterator[None]:
-    """One thread: sums are then made in the same order everywhere. TF32 off: it keeps 10 bits of a product's factors, and results
-    would leave the CPU's by more than rounding."""
-    import torch
-
-    before, threads = torch.backends.cuda.matmul.allow_tf32, torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
-        torch.set_num_threads(threads)
 
 
 def _batches(counts: NDArray[np.integer], size: int) -> Iterator[tuple[NDArray[np.integer], int]]:

@@ -129,6 +129,7 @@ conditions apart; the default recipe is made for form, and makes less of density
     Config = ContrastiveConfig
     recipes: Mapping[str, ContrastiveConfig] = MappingProxyType({"default": ContrastiveConfig(), "paper": PAPER})
     shard_arrays: tuple[str, ...] = ("counts", "parameters")
+    ragged: tuple[str, ...] = ()
     only_in_training: tuple[str, ...] = ("head.",)
 
     def shard(self, config: ContrastiveConfig, number: int) -> "Arrays":
@@ -142,17 +143,21 @@ conditions apart; the default recipe is made for form, and makes less of density
     def loss(
         self, model: "torch.nn.Module", batch: "Batch", config: ContrastiveConfig, ranks: "Ranks"
     ) -> "tuple[torch.Tensor, dict[str, torch.Tensor]]":
+        import torch
+
         from smlmbatch.methods.contrastive.loss import weighted_nt_xent
 
         counts = batch["counts"].flatten(0, 1)  # partners side by side
         parameters = batch["parameters"].repeat_interleave(2, dim=0)
         projections = model(counts)
+        # One message for both; each rank works out the loss of all, which is less than to send back what it says of the others' rows.
+        projections, parameters = ranks.gather(torch.cat([projections, parameters], dim=1)).tensor_split([projections.shape[1]], dim=1)
         loss, top_1 = weighted_nt_xent(
             projections,
-            ranks.gather(projections),
+            projections,
             parameters,
-            ranks.gather(parameters),
-            first=ranks.rank * len(counts),
+            parameters,
+            first=0,
             temperature=config.temperature,
             weighting=config.weighting,
         )

@@ -1,4 +1,5 @@
-"""DBSCAN against scikit-learn (core locs, clusters of core locs) and against the definition (border locs, numbering)."""
+"""DBSCAN against scikit-learn (core locs, clusters of core locs) and against the definition (border locs, numbering), in the plane and
+in space."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -7,7 +8,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import DBSCAN
 
-from smlmbatch.measure.dbscan import dbscan_labels
+from smlmbatch.clustering.dbscan import dbscan_labels
 
 EPS_NM = 25.0
 
@@ -36,17 +37,27 @@ def partition(labels: np.ndarray) -> np.ndarray:
 @st.composite
 def patterns(draw: st.DrawFn) -> np.ndarray:
     """Lattice points (exact ties, duplicates), clumps and stray locs, stored as float32; coordinates may be negative."""
-    lattice = draw(st.lists(st.tuples(st.integers(-12, 12), st.integers(-12, 12)), max_size=60))
+    return draw_pattern(draw, axes=2)
+
+
+@st.composite
+def patterns_in_space(draw: st.DrawFn) -> np.ndarray:
+    return draw_pattern(draw, axes=3)
+
+
+def draw_pattern(draw: st.DrawFn, *, axes: int) -> np.ndarray:
+    reach = 12 if axes == 2 else 4
+    lattice = draw(st.lists(st.tuples(*[st.integers(-reach, reach)] * axes), max_size=60))
     seed, n_clumps, spread = draw(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 6), st.sampled_from([3.0, 12.0, 40.0])))
     rng = np.random.default_rng(seed)
-    clumps = rng.uniform(-200, 200, (n_clumps, 1, 2)) + rng.normal(0, spread, (n_clumps, 12, 2))
-    stray = rng.uniform(-300, 300, (draw(st.integers(0, 40)), 2))
-    parts = [np.array(lattice).reshape(-1, 2) * draw(st.sampled_from([5.0, 12.5, 15.0, 25.0])), clumps.reshape(-1, 2), stray]
+    clumps = rng.uniform(-200, 200, (n_clumps, 1, axes)) + rng.normal(0, spread, (n_clumps, 12, axes))
+    stray = rng.uniform(-300, 300, (draw(st.integers(0, 40)), axes))
+    parts = [np.array(lattice).reshape(-1, axes) * draw(st.sampled_from([5.0, 12.5, 15.0, 25.0])), clumps.reshape(-1, axes), stray]
     return rng.permutation(np.concatenate(parts)).astype(np.float32)
 
 
 def labels_of(xy_nm: np.ndarray, min_locs: int, eps_nm: float = EPS_NM) -> np.ndarray:
-    return dbscan_labels(xy_nm[:, 0], xy_nm[:, 1], eps_nm=eps_nm, min_locs=min_locs)
+    return dbscan_labels(*xy_nm.T, eps_nm=eps_nm, min_locs=min_locs)
 
 
 @settings(max_examples=200, deadline=None)
@@ -68,6 +79,33 @@ def test_cores_and_their_clusters_are_those_of_scikit_learn(xy_nm: np.ndarray, m
 def test_labels_follow_the_definition(xy_nm: np.ndarray, min_locs: int) -> None:
     """Everything: borders to the nearest core loc (the first of equally near ones), clusters by first core loc."""
     np.testing.assert_array_equal(labels_of(xy_nm, min_locs), by_definition(xy_nm.astype(np.float64), min_locs)[0])
+
+
+@settings(max_examples=200, deadline=None)
+@given(xyz_nm=patterns_in_space(), min_locs=st.integers(1, 9))
+def test_space_follows_definition_and_scikit_learn(xyz_nm: np.ndarray, min_locs: int) -> None:
+    labels, core = by_definition(xyz_nm.astype(np.float64), min_locs)
+    np.testing.assert_array_equal(labels_of(xyz_nm, min_locs), labels)
+    if len(xyz_nm):
+        theirs = DBSCAN(eps=EPS_NM, min_samples=min_locs).fit(xyz_nm.astype(np.float64))
+        np.testing.assert_array_equal(np.flatnonzero(core), theirs.core_sample_indices_)
+
+
+@settings(max_examples=100, deadline=None)
+@given(xyz_nm=patterns_in_space(), min_locs=st.integers(1, 9), seed=st.integers(0, 2**32 - 1), in_space=st.booleans())
+def test_rows_alone_decide_ties_and_numbers(xyz_nm: np.ndarray, min_locs: int, seed: int, in_space: bool) -> None:
+    """Locs in any order, with their rows, have the labels that they have in the order of their rows; gaps between rows don't matter."""
+    pattern = xyz_nm if in_space else xyz_nm[:, :2]
+    shuffled = np.random.default_rng(seed).permutation(len(pattern))
+    by_row = dbscan_labels(*pattern[shuffled].T, eps_nm=EPS_NM, min_locs=min_locs, row=7 * shuffled + 3)
+    np.testing.assert_array_equal(by_row, labels_of(pattern, min_locs)[shuffled])
+
+
+def test_layers_do_not_touch() -> None:
+    """In space the last strip of a layer and the first of the next stand beside each other in memory, not in the field."""
+    corner_nm = np.array([[0.0, 0, 0], [0, 1000, 0], [0, 0, 25.1], [0, 1000, 25.1], [0, 0, 50.3]])
+    assert labels_of(corner_nm, 1).tolist() == [0, 1, 2, 3, 4]
+    assert labels_of(corner_nm, 1, eps_nm=25.2).tolist() == [0, 1, 0, 1, 0]
 
 
 @settings(max_examples=100, deadline=None)
@@ -109,6 +147,8 @@ def test_a_border_loc_joins_its_nearest_core_else_the_first() -> None:
 def test_nothing_and_strays() -> None:
     assert labels_of(np.empty((0, 2), np.float32), 5).dtype == np.int32
     assert labels_of(np.array([[0.0, 0], [1e9, -1e9]]), 1).tolist() == [0, 1]  # a grid over this would not fit in memory
+    assert labels_of(np.array([[0.0, 0, 0], [1e9, -1e9, 1e9]]), 1).tolist() == [0, 1]
+    assert labels_of(np.array([[0.0, 0], [5, 5]]), 2**40).tolist() == [-1, -1]
 
 
 def test_a_bead_costs_no_square() -> None:
@@ -118,3 +158,5 @@ def test_a_bead_costs_no_square() -> None:
     labels = labels_of(np.concatenate([stray, bead, same]), 100)
     assert labels[0] == -1
     assert np.count_nonzero(labels[1:] == 0) == 300_000
+    in_space = labels_of(np.column_stack([np.concatenate([stray, bead, same]), np.zeros(300_001)]), 100)
+    np.testing.assert_array_equal(in_space, labels)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
-from smlmbatch.measure.clusters import describe_clusters
+from smlmbatch.clustering.clusters import describe_clusters
 
 
 @settings(max_examples=150, deadline=None)
@@ -26,6 +26,9 @@ def test_each_cluster_against_scipy(seed: int, sizes: list[int], lattice: bool) 
         own = xy_nm[labels == label].astype(np.float64)
         assert clusters.area_nm2[label] == pytest.approx(ConvexHull(own).volume, rel=1e-9)
         assert clusters.radius_nm[label] == pytest.approx(np.sqrt(own.var(axis=0).sum()), rel=1e-9)
+        assert (clusters.x_nm[label], clusters.y_nm[label]) == pytest.approx(own.mean(axis=0), rel=1e-12)
+        smaller, larger = np.linalg.eigvalsh(np.cov(own.T))
+        assert clusters.eccentricity[label] ** 2 == pytest.approx(1 - smaller / larger, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +47,24 @@ def test_fewer_than_three_or_on_a_line_have_no_area(xy_nm: list[list[float]]) ->
     clusters = describe_clusters(*points.T, np.zeros(len(points), np.int32))
     assert clusters.area_nm2.tolist() == [0]
     assert clusters.radius_nm[0] == pytest.approx(np.sqrt(points.astype(float).var(axis=0).sum()))
+
+
+def test_closed_forms() -> None:
+    """A ring of radius 40, an ellipse of half axes 50 and 30 (eccentricity 0.8), a line, and one place twice."""
+    turn = 2 * np.pi * np.arange(360) / 360
+    ring = 1000 + 40 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    ellipse = ring / 40 * [50, 30]
+    line = np.stack([np.arange(11.0), 2 * np.arange(11.0)], axis=1)
+    place = np.full((2, 2), 7.0)
+    shapes = [ring, ellipse, line, place]
+    clusters = describe_clusters(*np.concatenate(shapes).T, np.repeat(np.arange(4), [len(shape) for shape in shapes]))
+    assert clusters.radius_nm == pytest.approx([40, np.hypot(50, 30) / np.sqrt(2), np.sqrt(5 * 10), 0])
+    assert clusters.eccentricity[:3] == pytest.approx([0, 0.8, 1], abs=1e-6)
+    assert np.isnan(clusters.eccentricity[3])
+    polygon = 360 / 2 * np.sin(2 * np.pi / 360)  # area of a regular 360-gon of radius 1
+    assert clusters.area_nm2 == pytest.approx([40**2 * polygon, 50 * 30 * polygon, 0, 0])
+    assert clusters.x_nm == pytest.approx([1000, 1250, 5, 7])
+    assert clusters.y_nm == pytest.approx([1000, 750, 10, 7])
 
 
 @pytest.mark.parametrize("labels", [[], [-1, -1, -1]])

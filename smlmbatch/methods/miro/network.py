@@ -1,0 +1,125 @@
+"""The network: messages along the edges of a graph move each loc towards the middle of its cluster, in steps of shared weights.
+
+A recurrent message-passing block as in Pineda et al.'s MIRO (each edge and each loc keeps a state; both are renewed K times), with its
+activation-free layers folded into one: a quarter of the cost for the same function. Features are in physical units and the graph
+carries no eigenvectors, so a field may be cut anywhere. Besides the displacement, a loc says whether it lies in a cluster at all, how large
+that cluster is, and, where the recipe has classes, of which kind.
+
+Shape letters: N locs, E edges, K steps, C channels of a loc's state, H of an edge's, O outputs.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.nn import MessagePassing
+
+from smlmbatch.methods.miro.context import N_CONTEXT
+from smlmbatch.methods.miro.graph import N_LOCAL, UNIT_NM
+from smlmbatch.methods.miro.kernel import step_along_edges
+
+if TYPE_CHECKING:
+    from smlmbatch.methods.miro.recipe import MiroConfig
+
+N_EDGE: Final = 7  # features of an edge
+_MEAN_DEGREE: Final = 6.0  # of a Delaunay graph
+_NEAREST_NM: Final = 1.0
+_LOG_D16: Final = 4  # column of the local features
+# Outputs: displacement (2, in units), then the logit of lying in a cluster, then log(rms radius / unit), then classes.
+LOGIT, LOG_RADIUS, FIRST_CLASS = 2, 3, 4
+
+
+class MiroBlock(MessagePassing):  # type: ignore[misc]
+    """K renewals of the states of edges and locs; gives the locs' states after each of the last steps."""
+
+    def __init__(self, *, locs_in: int, edges_in: int, hidden: int, edge_hidden: int, steps: int) -> None:
+        super().__init__(aggr="sum")
+        self.steps = steps
+        self.fused = True  # the one-pass kernel, where the tensors are a CPU's
+        self.locs_in, self.edges_in = nn.Linear(locs_in, 2 * edge_hidden), nn.Linear(edges_in, edge_hidden)
+        self.from_locs = nn.Linear(hidden, 2 * edge_hidden, bias=False)
+        self.from_edges = nn.Linear(edge_hidden, edge_hidden, bias=False)
+        self.to_locs = nn.Linear(edge_hidden, hidden)
+
+    def forward(self, graph: Data, *, last: int) -> list[Tensor]:
+        given_N2H, given_EH = self.locs_in(graph.x), self.edges_in(graph.edge_attr)
+        ends_N2H, own_EH = given_N2H, given_EH
+        found = []
+        for step in range(self.steps):
+            states_EH, sums_NH = self._renew_edges(graph, ends_N2H, own_EH)
+            locs_NC = torch.relu(self.to_locs(sums_NH * (1.0 / _MEAN_DEGREE)))
+            if step >= self.steps - last:
+                found.append(locs_NC)
+            if step < self.steps - 1:
+                ends_N2H = torch.addmm(given_N2H, locs_NC, self.from_locs.weight.t())
+                own_EH = torch.addmm(given_EH, states_EH, self.from_edges.weight.t())
+        return found
+
+    def _renew_edges(self, graph: Data, ends_N2H: Tensor, own_EH: Tensor) -> tuple[Tensor, Tensor]:
+        if self.fused and own_EH.device.type == "cpu":
+            return step_along_edges(ends_N2H, own_EH, graph.edge_index[0], graph.start)
+        as_source_NH, as_target_NH = ends_N2H.chunk(2, dim=1)
+        states_EH = self.edge_updater(graph.edge_index, as_source=as_source_NH, as_target=as_target_NH, own=own_EH)
+        return states_EH, self.propagate(graph.edge_index, states=states_EH, size=(graph.num_nodes, graph.num_nodes))
+
+    def edge_update(self, as_source_j: Tensor, as_target_i: Tensor, own: Tensor) -> Tensor:
+        return torch.relu(as_source_j + as_target_i + own)
+
+    def message(self, states: Tensor) -> Tensor:
+        return states
+
+
+class MiroNet(nn.Module):
+    """Graph → outputs (S, N, O) after the last S steps."""
+
+    def __init__(self, config: "MiroConfig") -> None:
+        super().__init__()
+        self.config = config
+        self.block = MiroBlock(
+            locs_in=N_LOCAL + N_CONTEXT, edges_in=N_EDGE, hidden=config.hidden, edge_hidden=config.edge_hidden, steps=config.steps
+        )
+        self.head = nn.Linear(config.hidden, FIRST_CLASS + config.classes)
+
+    def forward(self, graph: Data, last: int = 1) -> Tensor:
+        outputs_SNO: Tensor = self.head(torch.stack(self.block(graph, last=last)))
+        return outputs_SNO
+
+
+def graph_data(*, xy_nm: Tensor, local: Tensor, source: Tensor, start: Tensor, context: Tensor, field: Tensor) -> Data:
+    """One or several fields as one graph, with the features the network sees.
+
+    Parameters
+    ----------
+    xy_nm : (N, 2), nm
+    local : (N, N_LOCAL)
+    source, start : i8, as in `graph.Graph`, numbered over all fields
+    context : (fields, N_CONTEXT)
+    field : (N,) i8, the field of each loc
+    """
+    target = torch.repeat_interleave(torch.arange(len(xy_nm), device=xy_nm.device), start.diff())
+    return Data(
+        x=torch.cat([local, context[field]], dim=1),
+        edge_index=torch.stack([source, target]),
+        edge_attr=edge_features(xy_nm, local, source, target),
+        pos=xy_nm,
+        start=start,
+        batch=field,
+    )
+
+
+def edge_features(xy_nm: Tensor, local: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """Where an edge leads, in units and as direction, its length and its logarithm, and how density changes along it: (E, N_EDGE)."""
+    delta_nm = xy_nm[source] - xy_nm[target]
+    length_nm = delta_nm.square().sum(dim=1, keepdim=True).sqrt()
+    near_nm = length_nm.clamp(min=_NEAREST_NM)
+    log_d16 = local[:, _LOG_D16 : _LOG_D16 + 1]
+    columns = [delta_nm / UNIT_NM, length_nm / UNIT_NM, delta_nm / near_nm, (near_nm / UNIT_NM).log(), log_d16[source] - log_d16[target]]
+    return torch.cat(columns, dim=1)
+
+
+def build(config: "MiroConfig") -> Any:
+    """The network of a recipe, with fresh weights."""
+    from smlmbatch.methods.miro.paper import PaperNet
+
+    return {"generalist": MiroNet, "paper": PaperNet}[config.network](config)

@@ -1,0 +1,48 @@
+"""One rank that meets the others and then does as it is told, started by the tests: `python -m tests.methods.acts ACT FOLDER`."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from smlmbatch.errors import SmlmbatchError
+from smlmbatch.hpc.place import read_place
+from smlmbatch.methods.ranks import joined
+
+
+def work(act: str, folder: Path) -> None:
+    """Sum a number a step; rank 1 does something else at the tenth."""
+    place = read_place()
+    with joined(place, torch.device("cpu"), answer_s=5.0 if act == "hang" else 600.0) as ranks:
+        for step in range(20):
+            if step == 10 and ranks.rank == 1:
+                ACTS[act](folder)
+            total = ranks.sum(torch.full((4,), float(ranks.rank + step)))
+            assert torch.equal(total, torch.full((4,), sum(rank + step for rank in range(ranks.world)), dtype=total.dtype)), total
+        if ranks.rank == 0:
+            time.sleep(0.5)  # the others leave long before
+
+
+def _fail(folder: Path) -> None:
+    raise OSError(28, "No space left on device", str(folder))
+
+
+ACTS = {
+    "kill": lambda folder: os.kill(os.getpid(), signal.SIGKILL),
+    "fail": _fail,
+    "hang": lambda folder: time.sleep(600),
+    "nothing": lambda folder: None,
+}
+
+
+if __name__ == "__main__":
+    try:
+        work(sys.argv[1], Path(sys.argv[2]))
+    except SmlmbatchError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.exit(error.exit_code)
+    except OSError:
+        sys.exit(2)
