@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from smlmbatch.train.loop import Run
 
 WORLD: Final = 2
-RECIPES: Final = ("default", "paper")
-ROUNDS: Final = 3
-STEPS: Final = 20  # of each thing in a round
+STEPS: Final[Mapping[str, int]] = {"default": 40, "paper": 4}  # of each thing in a round: a second or two
+ROUNDS: Final = 7
 FED_EPOCHS: Final = 5
 
 
@@ -53,7 +52,7 @@ class Mute:
 
 def measure(folder: Path) -> dict[str, Any]:
     """Recipe → images per second of each thing, efficiency, milliseconds of a step, and of its communication."""
-    return {recipe: _recipe(folder / recipe, recipe) for recipe in RECIPES}
+    return {recipe: _recipe(folder / recipe, recipe) for recipe in STEPS}
 
 
 def _recipe(folder: Path, recipe: str) -> dict[str, float]:
@@ -69,10 +68,18 @@ def _recipe(folder: Path, recipe: str) -> dict[str, float]:
         )
         for rank in range(WORLD)
     ]
-    if any([rank.wait() for rank in ranks]):
+    codes = [rank.wait() for rank in ranks]
+    if any(codes):
         raise RuntimeError(f"benchmarks.ranks {recipe}: a rank failed")
     found: dict[str, float] = json.loads((folder / "found.json").read_text())
     return found
+
+
+def shown(found: Mapping[str, float]) -> str:
+    """For the table."""
+    rates = f"{found['joined_per_s']:,.0f} against {found['one_per_s']:,.0f} images/s"
+    spent = f"compute {found['compute_ms']:.1f}, communication and waiting {found['communication_ms']:.1f}"
+    return f"{found['efficiency']:.2f} ({rates}; of a step's {found['joined_ms']:.1f} ms: {spent})"
 
 
 # ---- one rank
@@ -91,7 +98,10 @@ def rank_main(folder: Path, recipe: str) -> None:
 
     torch.set_num_threads(1)
     keep_freed_memory()
-    place, cpu, method = read_place(), torch.device("cpu"), Contrastive()
+    place = read_place()
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[place.rank % len(cores)]})  # as srun binds tasks; else both may be put on one
+    cpu, method = torch.device("cpu"), Contrastive()
     full = method.recipes[recipe]
     config = replace(full, samples=full.shard_samples * 8)
     with joined(place, cpu) as ranks:
@@ -100,7 +110,8 @@ def rank_main(folder: Path, recipe: str) -> None:
         alone, mute = (Run(method, config, options, kind, _silent, together.material) for kind in (Alone(), Mute(place.rank)))
         mute.learner = mute.model  # a run's learner is made for ranks that train together
         runs = {"one": alone, "apart": alone, "mute": mute, "joined": together}
-        taken = _take_turns({name: _stepper(run) for name, run in runs.items()}, meet=lambda: wait_for_all(ranks), rank=place.rank)
+        steppers = {name: _stepper(run, looks=name == "joined") for name, run in runs.items()}
+        taken = _take_turns(steppers, STEPS[recipe], meet=lambda: wait_for_all(ranks), rank=place.rank)
         for run in (together, alone, mute):
             run.close()
     if place.rank == 0:
@@ -112,8 +123,8 @@ def _silent(_: str) -> None:
     """What runs say."""
 
 
-def _stepper(run: "Run") -> Callable[[], object]:
-    """A function that does one step as the training loop does it, reading and the look at flags included."""
+def _stepper(run: "Run", *, looks: bool) -> Callable[[], object]:
+    """A function that does one step as the training loop does it, reading and (as it takes a message) the look at flags included."""
 
     def endless() -> Iterator[Any]:
         while True:
@@ -124,25 +135,28 @@ def _stepper(run: "Run") -> Callable[[], object]:
 
     def step() -> None:
         run.step(next(batches))
-        run.save_if_due()
+        if looks:
+            run.save_if_due()
 
     run.model.train()
     return step
 
 
-def _take_turns(steps: Mapping[str, Callable[[], object]], *, meet: Callable[[], None], rank: int) -> dict[str, list[float]]:
+def _take_turns(
+    steppers: Mapping[str, Callable[[], object]], n_steps: int, *, meet: Callable[[], None], rank: int
+) -> dict[str, list[float]]:
     """Seconds a step of each thing, a number for each round but the first; all ranks do as many steps."""
-    taken: dict[str, list[float]] = {name: [] for name in steps}
+    taken: dict[str, list[float]] = {name: [] for name in steppers}
     for turn in range(ROUNDS + 1):
-        for name, step in steps.items():
+        for name, step in steppers.items():
             meet()
             if name == "one" and rank != 0:
                 continue
             begun_s = time.perf_counter()
-            for _ in range(STEPS):
+            for _ in range(n_steps):
                 step()
             if turn:
-                taken[name].append((time.perf_counter() - begun_s) / STEPS)
+                taken[name].append((time.perf_counter() - begun_s) / n_steps)
     meet()
     return taken
 

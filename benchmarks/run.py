@@ -18,7 +18,7 @@ from typing import Any
 from smlmbatch.hpc.numerics import pin_numerics
 
 pin_numerics()  # as the command line does, before numpy is imported
-from benchmarks import campaign, cluster, dye_swap, embedding, formats, inference, ingest, measure  # noqa: E402
+from benchmarks import campaign, cluster, dye_swap, embedding, formats, inference, ingest, measure, ranks, scaling  # noqa: E402
 
 HERE = Path(__file__).parent
 GIB = 1 << 30
@@ -249,6 +249,34 @@ FIGURES: Mapping[str, Figure] = {
         1500.0,
         5000.0,
     ),
+    "ranks": Figure(
+        "contrastive training, default recipe, 2 ranks on 2 cores: images per second over twice those of 1 rank",
+        ranks.measure,
+        lambda r: r["default"]["efficiency"],
+        lambda r: ranks.shown(r["default"]),
+        "≥",
+        0.8,
+    ),
+    "ranks-paper": Figure(
+        "the same with the recipe `paper`",
+        ranks.measure,
+        lambda r: r["paper"]["efficiency"],
+        lambda r: ranks.shown(r["paper"]),
+        "≥",
+        0.8,
+        same_run_as="ranks",
+    ),
+    "loader": Figure(
+        "images per second that the loader feeds to one rank, files in the system's cache, over those that it trains; the lower recipe",
+        ranks.measure,
+        lambda r: min(r[recipe]["fed_per_s"] / r[recipe]["one_per_s"] for recipe in ranks.STEPS),
+        lambda r: ", ".join(
+            f"{recipe}: {r[recipe]['fed_per_s']:,.0f} fed, {r[recipe]['one_per_s']:,.0f} trained" for recipe in ranks.STEPS
+        ),
+        "≥",
+        10.0,
+        same_run_as="ranks",
+    ),
     "inference-null": Figure(
         "400 simulated campaigns without an effect, 3 against 3 replicates: share in which any descriptor differs (family-wise)",
         lambda folder: inference.measure(),
@@ -314,6 +342,8 @@ def main(names: list[str]) -> None:
         store.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     results |= {name: results[figure.same_run_as] for name, figure in FIGURES.items() if figure.same_run_as in results}
     (HERE / "RESULTS.md").write_text(table(results))
+    if "ranks" in results:
+        scaling.write(results)
 
 
 def machine() -> str:

@@ -55,10 +55,16 @@ task() {
 }
 
 # ranks VERB ARGUMENTS...: the same with one process for each task of the job; they find each other and work as one.
+# --kill-on-bad-exit: without one of them the others can do nothing, and over NCCL they may not notice for minutes. It is TERM that
+# they get first, which they only take note of, so that who has an error to tell can still tell it. srun ends with the highest code of
+# all: over 128 where a rank was killed; 75 where ranks lost one, or stopped in order; else that of the error that ended them.
 ranks() {
   local code=0
   call_of "$1"
-  srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --export=ALL "${call[@]}" "$@" || code=$?
+  if [ -n "$scratch" ] && [ "${SLURM_JOB_NUM_NODES:-1}" -gt 1 ]; then # made on this node only
+    srun --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --export=ALL mkdir -p -- "$scratch"
+  fi
+  srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --export=ALL "${call[@]}" "$@" || code=$?
   if [ "$code" -eq 75 ] || [ "$code" -eq 125 ] || [ "$code" -gt 128 ]; then requeue "$code"; fi
   exit "$code"
 }
@@ -68,6 +74,7 @@ ranks() {
 # --exact: side by side. MEETING begins the name of the file by which they meet; it differs from start to start of the job.
 pool() {
   local code=0 first others second meeting=$1-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}.json
+  rm -rf -- "$1-$SLURM_JOB_ID"-* # of an earlier start that was killed
   shift
   call_of "$1"
   local step=(srun --exact --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --kill-on-bad-exit=0 --wait=0 --export=ALL)
@@ -83,6 +90,7 @@ pool() {
     kill -0 "$others" 2> /dev/null || break
     sleep 1
   done
+  rm -rf -- "$meeting" "$meeting".*
   if [ "$code" -eq 75 ] || [ "$code" -eq 125 ] || [ "$code" -gt 128 ]; then requeue "$code"; fi
   exit "$code"
 }

@@ -236,21 +236,51 @@ def _devices() -> str:
 
 
 @click.command()
+@click.option(
+    "--distributed", is_flag=True, help="Instead: let all ranks of this launch meet, and say what each sees and how fast they talk."
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Of the ranks.")
 @json_option
-def doctor(as_json: bool) -> None:
+def doctor(distributed: bool, device: str, as_json: bool) -> None:
     """Say what this machine offers and whether results are pinned: versions, cores, memory, processor, GPUs.
 
     \b
     smlmbatch doctor
+    srun --nodes=2 --ntasks=4 smlmbatch doctor --distributed
     """
     from smlmbatch.hpc.doctor import examine
 
+    if distributed:
+        _say_ranks(device, as_json=as_json)
+        return
     found = examine() | {"device": _devices()}
     if as_json:
         print_json(found)
         return
     for name, value in found.items():
         say(f"{name:<22}{value if not isinstance(value, dict) else ', '.join(f'{k} {v}' for k, v in value.items())}")
+
+
+def _say_ranks(device: str, *, as_json: bool) -> None:
+    """Rank 0 speaks for all."""
+    from smlmbatch.hpc.doctor import differences, table_text
+    from smlmbatch.hpc.place import read_place
+    from smlmbatch.methods.probe import probe
+
+    place = read_place()
+    found = probe(place, device=device)
+    if place.rank:
+        return
+    warnings = differences(found["ranks"])
+    if as_json:
+        print_json(found | {"warnings": warnings})
+        return
+    say(table_text(found["ranks"]))
+    if speeds := found["all_reduce"]:
+        rates = ", ".join(f"{rate:,.0f} MiB/s at {size} MiB" for size, rate in speeds["mib_per_s"].items())
+        say(f"all-reduce            {speeds['round_trip_ms']} ms there and back, {rates}")
+    for warning in warnings:
+        say(f"warning: {warning}")
 
 
 VERBS = (validate, simulate, compare, export, crate, config, doctor)

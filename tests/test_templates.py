@@ -14,7 +14,7 @@ from smlmbatch.stages import FIELD_STAGES
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted([*(ROOT / "jobs").glob("*.sbatch"), *(ROOT / "jobs").glob("*.sh")])
 DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "cluster.md", ROOT / "docs" / "training.md"]
-CALL = re.compile(r"^\s*(?:task|ranks|smlmbatch|\"\$smlmbatch\"|apptainer run \S+\.sif) (.+?)(?: \|\| .*)?$")
+CALL = re.compile(r"^\s*(?:task|ranks|pool \S+|smlmbatch|\"\$smlmbatch\"|apptainer run \S+\.sif) (.+?)(?: \|\| .*)?$")
 
 
 def calls(path):
@@ -61,10 +61,16 @@ def test_each_stage_has_one_template_with_one_call(stage):
     assert f"tasks-{stage}.csv" in call[1]
 
 
+def test_dask_does_all_stages_of_a_field():
+    (call,) = calls(ROOT / "jobs" / "dask.sbatch")
+    assert understood(call[1]) == FIELD_STAGES[-1].name
+    assert "tasks-dask.csv" in call[1]
+
+
 def test_no_stage_is_forgotten():
     assert set(STAGES) == {stage.name for stage in FIELD_STAGES} | {"report"}
     pipeline = (ROOT / "jobs" / "pipeline.sh").read_text()
-    assert f"for stage in {' '.join(STAGES)};" in pipeline
+    assert f"for stage in {' '.join(STAGES)} dask;" in pipeline
 
 
 @pytest.mark.parametrize("wrong", ["measure", "measure out --bogus", "submit in out", "nothing out"])

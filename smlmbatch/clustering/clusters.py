@@ -97,17 +97,18 @@ def _chain(x: Floats, y: Floats, start: int, stop: int, side: float, hull: Ints)
     """Andrew's monotone chain, one side (1 lower, -1 upper): twice the area between it and the chord of its ends."""
     top = 0
     for i in range(start, stop):
-        while top >= 2 and side * _cross(x, y, hull[top - 2], hull[top - 1], i) <= 0:
+        while top >= 2 and side * cross(x, y, hull[top - 2], hull[top - 1], i) <= 0:
             top -= 1
         hull[top] = i
         top += 1
     doubled = 0.0
     for k in range(1, top - 1):
-        doubled += side * _cross(x, y, start, hull[k], hull[k + 1])
+        doubled += side * cross(x, y, start, hull[k], hull[k + 1])
     return doubled
 
 
 @njit(cache=True)
-def _cross(x: Floats, y: Floats, a: int, b: int, c: int) -> float:
-    cross: float = (x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a])
-    return cross
+def cross(x: Floats, y: Floats, a: int, b: int, c: int) -> float:
+    """Twice the area of the triangle of three locs, above 0 where they turn left."""
+    doubled: float = (x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a])
+    return doubled

@@ -10,8 +10,8 @@ Locs are sorted into strips as high as the reach (in space: as high and as deep)
 strip and those beside it, in a window of x. No grid is laid out, so one stray loc far away costs nothing.
 Dense places (a bead: 10^5 locs within the reach) must not cost the square of their locs: counting walks
 outwards and stops at `min_locs`, and consecutive core locs of a strip are joined first, into runs, so that
-linking steps over whole runs that already belong together. What stays expensive is two dense clusters side by side
-within the window but out of reach of each other: every pair of theirs is looked at.
+linking steps over whole runs that already belong together, or whose bounds lie out of reach. What stays expensive is a wide dense
+cluster beside another, within the window and the bounds but out of reach: every pair of theirs is looked at.
 """
 
 import numpy as np
@@ -167,7 +167,7 @@ def _root(parent: Short, k: int) -> int:
 @njit(cache=True)
 def _link_cores(x: Floats, y: Floats, z: Floats | None, core: NDArray[np.bool_], start: Ints, beside: Short, reach2: float) -> Short:
     """A number per connected set of core locs, -1 elsewhere; (n,) i4, in sorted order."""
-    run, run_stop, parent = _find_runs(x, y, z, core, start, reach2)
+    run, run_stop, lowest, highest, parent = _find_runs(x, y, z, core, start, reach2)
     for s in range(len(start) - 1):
         for t in beside[s, : 1 + beside.shape[1] // 2]:  # itself and forwards: every pair is met once
             if t < 0:
@@ -187,13 +187,16 @@ def _link_cores(x: Floats, y: Floats, z: Floats | None, core: NDArray[np.bool_],
                     if not core[j]:
                         j += 1
                         continue
-                    other = _root(parent, run[j])
+                    r = run[j]
+                    other = _root(parent, r)
                     if other != mine and _apart2(x, y, z, i, j) > reach2:
-                        j += 1
+                        beyond_x = max(x[j] - x[i], x[i] - x[run_stop[r] - 1], 0.0)
+                        beyond_y = max(lowest[r] - y[i], y[i] - highest[r], 0.0)
+                        j = int(run_stop[r]) if beyond_x * beyond_x + beyond_y * beyond_y > reach2 else j + 1
                         continue
                     mine, other = min(mine, other), max(mine, other)
                     parent[other] = mine
-                    j = int(run_stop[run[j]])
+                    j = int(run_stop[r])
     for i in range(len(x)):
         if core[i]:
             run[i] = _root(parent, run[i])
@@ -201,23 +204,26 @@ def _link_cores(x: Floats, y: Floats, z: Floats | None, core: NDArray[np.bool_],
 
 
 @njit(cache=True)
-def _find_runs(x: Floats, y: Floats, z: Floats | None, core: NDArray[np.bool_], start: Ints, reach2: float) -> tuple[Short, Short, Short]:
-    """Runs of consecutive core locs within reach: the run of each loc (-1 = none), where each run stops, and each its own parent."""
+def _find_runs(
+    x: Floats, y: Floats, z: Floats | None, core: NDArray[np.bool_], start: Ints, reach2: float
+) -> tuple[Short, Short, Floats, Floats, Short]:
+    """Runs of consecutive core locs within reach: the run of each loc (-1 = none), where each run stops, its bounds in y, itself."""
     run = np.full(len(x), -1, np.int32)
     n_core = np.count_nonzero(core)
-    run_stop, parent = np.empty(n_core, np.int32), np.empty(n_core, np.int32)
+    run_stop, lowest, highest = np.empty(n_core, np.int32), np.empty(n_core), np.empty(n_core)
     n_runs = 0
     for s in range(len(start) - 1):
         last = -1
         for i in range(start[s], start[s + 1]):
             if core[i]:
                 if last < 0 or _apart2(x, y, z, last, i) > reach2:
-                    parent[n_runs] = n_runs
+                    lowest[n_runs], highest[n_runs] = y[i], y[i]
                     n_runs += 1
                 last = i
-                run[i] = n_runs - 1
-                run_stop[n_runs - 1] = i + 1
-    return run, run_stop, parent
+                r = n_runs - 1
+                run[i], run_stop[r] = r, i + 1
+                lowest[r], highest[r] = min(lowest[r], y[i]), max(highest[r], y[i])
+    return run, run_stop[:n_runs], lowest[:n_runs], highest[:n_runs], np.arange(n_runs).astype(np.int32)
 
 
 @njit(cache=True)

@@ -16,17 +16,19 @@ _START_S = 300  # modules, a cold file system, an image to mount
 _STEP_S = 300
 _MEMORY_FACTOR = 1.3
 _PYTHON_MIB = 300
+_RANK_MIB = 512  # of a rank's first process, which holds torch to meet the others and makes no units
 _STEP_MIB = 256
 _LEAST_MIB = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Time limit, memory of a whole task, processes per task, and what the user should know beforehand."""
+    """Time limit, ranks of a task, memory and processes of each rank, and what the user should know beforehand."""
 
     time_s: int
     memory_mib: int
     cpus: int
+    ranks: int = 1
     warnings: tuple[str, ...] = ()
 
 
@@ -40,8 +42,9 @@ def ask_for(site: Site, stage: str, packed: Packed) -> Asked:
     ask = site.of(stage)
     return Asked(
         time_s=min(reckon_time_s(site, packed), ask.time_s),
-        memory_mib=ask.memory_mib or max(reckon_memory_mib(packed) * ask.cpus, _LEAST_MIB),
+        memory_mib=ask.memory_mib or max(reckon_memory_mib(packed) * ask.cpus + (_RANK_MIB if ask.ranks > 1 else 0), _LEAST_MIB),
         cpus=ask.cpus,
+        ranks=ask.ranks,
         warnings=_warnings(ask, stage, packed) + _signal_warning(site, ask, stage),
     )
 

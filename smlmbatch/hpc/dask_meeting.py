@@ -20,6 +20,8 @@ from smlmbatch.errors import ConfigError
 from smlmbatch.hpc.hosts import expand_hosts
 from smlmbatch.hpc.network import interfaces, route_to
 
+LOGGING = "DASK_LOGGING__DISTRIBUTED"  # Dask's own variable
+NO_PAGES = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # Dask serves pages on some port all the same, to anybody
 _LOOK_S = 0.5
 _OWNERS_ONLY = 0o600
 
@@ -47,10 +49,8 @@ _ROLES, _PAIR = ("client", "scheduler", "worker"), {"cert": "certificate", "key"
 
 
 def keep_dask_quiet() -> None:
-    """Warnings only, unless the user's own configuration of Dask says otherwise; it is read when `distributed` is imported."""
-    import dask
-
-    dask.config.update_defaults({"logging": {"distributed": "warning"}})
+    """Warnings only, unless the user's environment says otherwise; looked at when Dask is imported."""
+    os.environ.setdefault(LOGGING, "warning")
 
 
 def files_of(file: Path) -> Path:
@@ -80,7 +80,7 @@ def serve(file: Path, *, interface: str = "", tls: bool = True) -> Iterator[Meet
         raise ConfigError(f"--serve {file}: there already: another run may be serving there; name another file, or remove it")
     security = _temporary_security() if tls else None
     protocol = "tls://" if tls else "tcp://"
-    options = {"host": own_address(interface), "port": 0, "protocol": protocol, "security": security, "dashboard": False}
+    options = {"host": own_address(interface), "port": 0, "protocol": protocol, "security": security} | NO_PAGES
     with SpecCluster(scheduler={"cls": Scheduler, "options": options}, security=security, silence_logs=False, name="smlmbatch") as cluster:
         pair = {"certificate": security.tls_ca_file, "key": security.tls_client_key} if security is not None else {}
         meeting = Meeting(address=cluster.scheduler_address, ours=True, **pair)

@@ -6,6 +6,7 @@ cluster is somebody else's, and is sent away where it is ours. Without any worke
 ever on a cluster of somebody else's, whose workers may be in a queue; on ours, which has what its job was given, a while.
 """
 
+import asyncio
 import contextlib
 import queue
 import secrets
@@ -70,8 +71,12 @@ def _hired(client: Client, needs: tuple[Path, ...]) -> Iterator[str]:
     try:
         yield plugin
     finally:
-        with contextlib.suppress(*_GONE):
+        try:
             client.unregister_worker_plugin(plugin)
+        except (Interrupted, KeyboardInterrupt):
+            raise
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whatever a scheduler or worker says that is leaving itself
+            pass
 
 
 def _refuse_other_versions(client: Client) -> None:

@@ -1,15 +1,15 @@
 """A Dask worker as `smlmbatch worker` runs it: one thread, a nanny that starts it again if it is killed, no files but in scratch.
 
-It leaves in order when the scheduler ends, when its lifetime is over, or when a signal asks: its unit is dropped and the
-scheduler gives it to another. SLURM's warning (USR1) reaches every process of a step; below the nanny it is blocked, for
-the processes there would die of it.
+It leaves in order when the scheduler ends, when its lifetime is over, or when TERM or INT asks: its unit is dropped and the
+scheduler gives it to another. SLURM's warning (USR1) is passed over: it reaches every process of a job, Dask's would die
+of it, and two that react to it at once get in each other's way. Whoever deals out reacts, and tells the workers to leave.
 """
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 from smlmbatch.errors import Interrupted, ResourceError
 from smlmbatch.hpc.child import GRACE_S
-from smlmbatch.hpc.dask_meeting import Meeting, files_of, keep_dask_quiet, own_address, wait_for_meeting
+from smlmbatch.hpc.dask_meeting import LOGGING, NO_PAGES, Meeting, files_of, own_address, wait_for_meeting
 
 START_S = 300  # to reach the scheduler and start the worker's process, on a machine under load
 
@@ -52,7 +52,8 @@ def work_for(
     Interrupted
         a signal asked to leave
     """
-    keep_dask_quiet()
+    import dask
+
     meeting = wait_for_meeting(scheduler, wait_s=wait_s)
     with _blocked(signal.SIGUSR1), _local_directory(scheduler, scratch) as folder:
         options: dict[str, Any] = {
@@ -61,13 +62,20 @@ def work_for(
             "local_directory": str(folder),
             "death_timeout": START_S,
             "host": own_address(interface) if interface else None,  # Dask itself takes the one that leads to the scheduler
-            "dashboard": False,
-        }
+        } | NO_PAGES
         if lifetime_s:
             options |= {"lifetime": lifetime_s, "lifetime_stagger": stagger_s, "lifetime_restart": False}
         talk(f"worker on {socket.gethostname()} for {meeting.address}")
-        asyncio.run(_attend(meeting, options))
+        with dask.config.set(_quiet()):
+            asyncio.run(_attend(meeting, options))
     talk(f"worker on {socket.gethostname()} has left")
+
+
+def _quiet() -> dict[str, str]:
+    """Settings of Dask: warnings here; nothing below the nanny, where Dask cries at every leaving. Unless the user wants to hear it."""
+    if LOGGING in os.environ:
+        return {}
+    return {"logging.distributed": "warning", f"distributed.nanny.pre-spawn-environ.{LOGGING}": "critical"}
 
 
 @contextmanager
@@ -117,17 +125,12 @@ async def _live(nanny: Any, meeting: Meeting) -> None:
 
 
 def _listen(asked: "asyncio.Future[Any]") -> None:
-    """Set the future when a signal asks to stop. USR1, being blocked, is waited for in a thread."""
+    """Set the future when a signal asks to stop."""
     loop = asyncio.get_running_loop()
 
     def ask(number: int) -> None:
         if not asked.done():
             asked.set_result(number)
 
-    def wait_for_usr1() -> None:
-        signal.sigwait({signal.SIGUSR1})
-        loop.call_soon_threadsafe(ask, int(signal.SIGUSR1))
-
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask, int(number))
-    threading.Thread(target=wait_for_usr1, daemon=True).start()

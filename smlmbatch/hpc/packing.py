@@ -63,7 +63,7 @@ class Packed:
     longest_s : of the longest task, start included
     total_s : processor seconds of all, starts included
     fields : units with work
-    unit, unit_s : the longest unit, as "campaign: field", and its seconds
+    unit, unit_s : the longest unit, as "campaign: field", and its seconds, with the help of all ranks
     peak_mib : of the hungriest unit
     """
 
@@ -77,14 +77,21 @@ class Packed:
 
 
 def pack_chain(
-    loads: Mapping[str, Sequence[Load]], *, task_s: Mapping[str, float], cpus: Mapping[str, int], most_tasks: int, most_jobs: int = 0
+    loads: Mapping[str, Sequence[Load]],
+    *,
+    task_s: Mapping[str, float],
+    cpus: Mapping[str, int],
+    ranks: Mapping[str, int] | None = None,
+    most_tasks: int,
+    most_jobs: int = 0,
 ) -> dict[str, Packed]:
     """The arrays of a whole chain; a stage with nothing to do gets none.
 
     Parameters
     ----------
     loads : by stage
-    task_s, cpus : by stage: the wanted length of a task in seconds, the processes it runs at once
+    task_s, cpus : by stage: the wanted length of a task in seconds, the processes it runs at once (in each rank)
+    ranks : by stage, where a task has several
     most_tasks : tasks an array may have
     most_jobs : tasks all arrays may have together, 0 = no limit; beyond it the tasks of all stages get longer by one factor
 
@@ -98,22 +105,32 @@ def pack_chain(
         raise ConfigError(f"{len(busy)} stages have work and only {most_jobs} tasks are allowed at once: one per stage is the least")
     factor = 1.0
     while True:
-        packed = {stage: pack_stage(loads[stage], task_s=task_s[stage] * factor, most_tasks=most_tasks, cpus=cpus[stage]) for stage in busy}
+        packed = {
+            stage: pack_stage(
+                loads[stage], task_s=task_s[stage] * factor, most_tasks=most_tasks, cpus=cpus[stage], ranks=(ranks or {}).get(stage, 1)
+            )
+            for stage in busy
+        }
         if not most_jobs or sum(len(array.tasks) for array in packed.values()) <= most_jobs:
             return packed
         factor *= _GROWTH
 
 
-def pack_stage(loads: Sequence[Load], *, task_s: float, most_tasks: int, cpus: int = 1) -> Packed:
+def pack_stage(loads: Sequence[Load], *, task_s: float, most_tasks: int, cpus: int = 1, ranks: int = 1) -> Packed:
     """The tasks of one stage: at most `most_tasks`, each of about `task_s` seconds or, where that makes too many, longer."""
     assert most_tasks >= 1
     assert task_s > 0
-    speed = 1.0 if cpus == 1 else cpus * EFFICIENCY
+    speed = _speed(cpus * ranks)
     room_s = max(task_s - START_S, 0.1) * speed
     room_s = max(room_s, sum(sum(load.seconds) for load in loads) / most_tasks)  # shorter ones would be too many
     while len(tasks := _fill(loads, room_s)) > most_tasks:
         room_s *= _GROWTH
-    return _expect(loads, tasks, cpus=cpus, speed=speed)
+    return _expect(loads, tasks, processes=cpus * ranks, ranks=ranks)
+
+
+def _speed(processes: int) -> float:
+    """Of so many side by side, in those of one alone."""
+    return 1.0 if processes == 1 else processes * EFFICIENCY
 
 
 def _fill(loads: Sequence[Load], room_s: float) -> list[Task]:
@@ -141,23 +158,25 @@ def _fit(share: Share, work_s: float, tasks: list[list[Share]], left: list[tuple
     left.append((len(tasks) - 1, room_s - work_s))
 
 
-def _expect(loads: Sequence[Load], tasks: list[Task], *, cpus: int, speed: float) -> Packed:
+def _expect(loads: Sequence[Load], tasks: list[Task], *, processes: int, ranks: int) -> Packed:
     by_campaign = {load.campaign: load for load in loads}
     assert len(by_campaign) == len(loads), "each campaign once"
     busiest = max((load for load in loads if any(load.seconds)), key=lambda load: max(load.seconds), default=None)
     unit_s = max(busiest.seconds) if busiest else 0.0
+    speeds = (_speed(processes), _speed(ranks))
     return Packed(
         tasks=tuple(tasks),
-        longest_s=max((_task_s(task, by_campaign, speed) for task in tasks), default=0.0),
-        total_s=sum(sum(load.seconds) for load in loads) + START_S * cpus * len(tasks),
+        longest_s=max((_task_s(task, by_campaign, speeds) for task in tasks), default=0.0),
+        total_s=sum(sum(load.seconds) for load in loads) + START_S * processes * len(tasks),
         fields=sum(s > 0 for load in loads for s in load.seconds),
         unit=f"{busiest.campaign}: {busiest.fields[list(busiest.seconds).index(unit_s)]}" if busiest else "",
-        unit_s=unit_s,
+        unit_s=unit_s / speeds[1],
         peak_mib=max((load.peak_mib for load in loads if any(load.seconds)), default=0.0),
     )
 
 
-def _task_s(task: Task, by_campaign: Mapping[str, Load], speed: float) -> float:
-    """A task ends no sooner than its longest unit, however many processes it has."""
+def _task_s(task: Task, by_campaign: Mapping[str, Load], speeds: tuple[float, float]) -> float:
+    """A task ends no sooner than its longest unit, however many processes it has; but ranks share long units. `speeds`: of a whole task,
+    and on one unit."""
     units = [s for share in task for s in by_campaign[share.campaign].seconds[share.part - 1 :: share.parts]]
-    return START_S + max(sum(units) / speed, max(units))
+    return START_S + max(sum(units) / speeds[0], max(units) / speeds[1])

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from smlmbatch.errors import ConfigError
 
 STAGES = ("ingest", "tile", "quality", "measure", "embed", "report")  # in the order of the chain
+SHARED = ("embed",)  # those whose tasks may be several ranks
 
 # Options of sbatch that the chain itself gives: two of one kind and SLURM quietly takes the last.
 _OURS = {
@@ -29,8 +30,8 @@ _OURS = {
     "--mem": "stage.NAME.memory",
     "--mem-per-cpu": "stage.NAME.memory",
     "--no-requeue": "slurm.max_requeues",
-    "--nodes": "nothing: a task stays on one node",
-    "--ntasks": "stage.NAME.cpus",
+    "--nodes": "nothing: a task stays on one node, and for ranks there is --ntasks-per-node",
+    "--ntasks": "stage.NAME.cpus, or stage.embed.ranks",
     "--open-mode": "nothing: logs are appended to",
     "--output": "nothing: logs lie in OUTPUT/logs/slurm",
     "--parsable": "nothing: it is given",
@@ -121,11 +122,13 @@ class Slurm:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageAsk:
-    """What one stage's array asks for. `time` is the most that may be asked; memory "" is estimated."""
+    """What one stage's array asks for. `time` is the most that may be asked; memory "" is estimated. Of several ranks, memory and cpus are
+    each one's."""
 
     time: str = "04:00:00"
     memory: str = ""
     cpus: int = 1
+    ranks: int = 1
     partition: str = ""
     gres: str = ""
     options: tuple[str, ...] = ()
@@ -135,6 +138,7 @@ class StageAsk:
         _require(minute_s <= self.time_s <= _LONGEST_S, "time", self.time, "a minute to a year, as MM, MM:SS, HH:MM:SS, D-HH or D-HH:MM")
         _require(self.memory == "" or self.memory_mib >= 256, "memory", self.memory, '256MiB or more, such as "4GiB"')
         _require(1 <= self.cpus <= 4096, "cpus", self.cpus, "1 to 4096")
+        _require(1 <= self.ranks <= 4096, "ranks", self.ranks, "1 to 4096")
         for name in ("partition", "gres"):
             _require_word(name, getattr(self, name))
         _require_options(self.options)
@@ -145,12 +149,13 @@ class StageAsk:
 
     @property
     def memory_mib(self) -> int:
-        """What is asked for a whole task; 0 = by estimate."""
+        """What is asked for a whole task (with several ranks: for each); 0 = by estimate."""
         return parse_memory_mib(self.memory)
 
     @property
     def wants_gpu(self) -> bool:
-        return any(kind.strip().startswith("gpu") for kind in self.gres.split(","))
+        by_option = any(option.startswith("--gpus") for option in self.options)
+        return by_option or any(kind.strip().startswith("gpu") for kind in self.gres.split(","))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,6 +168,11 @@ class StageAsks:
     measure: StageAsk = field(default_factory=StageAsk)
     embed: StageAsk = field(default_factory=StageAsk)
     report: StageAsk = field(default_factory=StageAsk)
+
+    def __post_init__(self) -> None:
+        for stage in STAGES:
+            ranks, want = getattr(self, stage).ranks, f"1: several ranks can share fields of {' and '.join(SHARED)} only"
+            _require(ranks == 1 or stage in SHARED, f"{stage}.ranks", ranks, want)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

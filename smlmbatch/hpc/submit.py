@@ -76,6 +76,7 @@ def plan_submission(site: Site, loads: Mapping[str, Sequence[Load]]) -> Submissi
         {stage: loads.get(stage, ()) for stage in STAGES},
         task_s={stage: wanted_task_s(site, stage) for stage in STAGES},
         cpus={stage: site.of(stage).cpus for stage in STAGES},
+        ranks={stage: site.of(stage).ranks for stage in STAGES},
         most_tasks=site.slurm.max_array_size - 1,  # ids begin with 1, and the largest must be below MaxArraySize
         most_jobs=site.slurm.max_submit_jobs,
     )
@@ -163,8 +164,7 @@ def _options(site: Site, array: Array) -> list[str]:
     ask, asked = site.of(array.stage), array.asked
     named = {
         "time": format_time(asked.time_s),
-        "mem": f"{asked.memory_mib}M",
-        "cpus-per-task": str(asked.cpus),
+        **_room(asked),
         "signal": f"USR1@{site.slurm.signal_s}",
         "partition": ask.partition or site.slurm.partition,
         "account": site.slurm.account,
@@ -172,6 +172,14 @@ def _options(site: Site, array: Array) -> list[str]:
         "gres": ask.gres,
     }
     return [*(f"--{name}={value}" for name, value in named.items() if value), *site.slurm.options, *ask.options]
+
+
+def _room(asked: Asked) -> dict[str, str]:
+    """Cores and memory. --mem is a node's, and how many ranks come to lie on one is SLURM's to choose."""
+    if asked.ranks == 1:
+        return {"mem": f"{asked.memory_mib}M", "cpus-per-task": str(asked.cpus)}
+    of_core_mib = -(-asked.memory_mib // asked.cpus)
+    return {"ntasks": str(asked.ranks), "mem-per-cpu": f"{of_core_mib}M", "cpus-per-task": str(asked.cpus)}
 
 
 def render_site(site: Site) -> str:
@@ -210,7 +218,7 @@ def render_plan(submission: Submission) -> str:
             "longest_unit": array.packed.unit,
             "longest_unit_s": round(array.packed.unit_s, 1),
             "peak_mib": math.ceil(array.packed.peak_mib),
-            "asked": {"time_s": array.asked.time_s, "memory_mib": array.asked.memory_mib, "cpus": array.asked.cpus},
+            "asked": {name: getattr(array.asked, name) for name in ("time_s", "memory_mib", "cpus", "ranks")},
         }
         for array in submission.arrays
     ]
@@ -256,7 +264,7 @@ def _row(array: Array) -> tuple[str, ...]:
         _span(packed.longest_s),
         format_time(asked.time_s),
         f"{asked.memory_mib / 1024:.2f} GiB",
-        str(asked.cpus),
+        str(asked.cpus) if asked.ranks == 1 else f"{asked.ranks} x {asked.cpus}",
         f"{packed.total_s / 3600:.2f}",
         array.spec,
     )

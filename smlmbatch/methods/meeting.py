@@ -20,10 +20,11 @@ from smlmbatch.hpc.place import Place
 
 # An image read cold from a busy file system takes a minute or two until the last rank has imported torch.
 MEETING_S = 180.0
-_ROLL_CALL_S = 1.0  # survivors notice a closed connection at once; below SLURM's KillWait (30 s, seldom less than 5)
+_ROLL_CALL_S = 2.0  # survivors notice a closed connection at once; below SLURM's KillWait (30 s, seldom less than 5)
+LOOK_S = 2.0  # how often ranks look for others' last words
 _LEAVE_S = 60.0  # ranks leave at the same step, and what lies between is less than a step
 _POLL_S = 0.1
-_STORE_S = 20.0  # for the store to answer one question
+_STORE_S = 60.0  # for the store to answer one question: a thread that nothing blocks, on a machine that may be overloaded
 # Above the ports of services, below those that Linux gives to outgoing connections (32768 ...), which are taken at random.
 _FIRST_PORT, _N_PORTS = 10_000, 22_000
 _STEP_STRIDE = 4_999  # jobs have neighbours in number, and steps of one job must not get theirs
@@ -56,6 +57,11 @@ class Roll:
     def __init__(self, store: Store, place: Place, meet_at: str) -> None:
         self.store, self.place, self.meet_at = store, place, meet_at
         self.others = [rank for rank in range(place.world) if rank != place.rank]
+        self.heard: ResourceError | None = None  # what ended another rank, where a thread has heard it already
+
+    def again(self) -> "Roll":
+        """The same over a connection of its own."""
+        return Roll(_open_store(self.place, self.meet_at, listens=False), self.place, self.meet_at)
 
     # ---- to meet
 
@@ -87,14 +93,15 @@ class Roll:
             missing = [rank for rank in missing if not self.store.check([f"host/{rank}"])]
             if not missing or self.store.check(["verdict"]):
                 break
-        late = f"waited {wait_s:.0f} s at {self.meet_at} for {self._named(missing)}. {_LOOK_AT}" if missing else ""
+        who = self._named(missing) + self._silent_nodes(missing)
+        late = f"waited {wait_s:.0f} s at {self.meet_at} for {who}. {_LOOK_AT}" if missing else ""
         self.store.compare_set("verdict", "", late)
 
     def _named(self, ranks: list[int]) -> str:
-        """Ranks by number, and the nodes where that is known: without it, a node whose ranks all are missing."""
+        """Ranks by number, and where they are as far as they have said so."""
         known = [f"rank {rank}" + (f" ({self._host(rank)})" if self._host(rank) else "") for rank in ranks[:8]]
         more = [f"{len(ranks) - 8} more"] if len(ranks) > 8 else []
-        return ", ".join(known + more) + self._silent_nodes(ranks)
+        return ", ".join(known + more)
 
     def _host(self, rank: int) -> str:
         return self.store.get(f"host/{rank}").decode() if self.store.check([f"host/{rank}"]) else ""
@@ -115,24 +122,45 @@ class Roll:
         """Why this rank gives up; for those that lose it."""
         with suppress(RuntimeError, dist.DistError):
             self.store.set(f"word/{self.place.rank}", text)
+            self.store.set("words", "")
             if self.place.rank == 0:  # with it goes the store
-                self._part(self._asked("roll", seconds=_ROLL_CALL_S), "called", seconds=_ROLL_CALL_S)
+                self._asked("roll", seconds=2 * LOOK_S + _ROLL_CALL_S)
 
     def lost(self, reason: str) -> ResourceError:
         """The error to end with when ranks don't answer any more: another's last word, else who is silent."""
-        me = name_of(self.place)
+        if self.heard:
+            return self.heard
         try:
-            self.store.set(f"roll/{self.place.rank}", "")
+            self.answer()
             silent = self._silent()
-            said = self._words()
+            said = self.words()
             self._part(self._asked("roll"), "called", seconds=_ROLL_CALL_S)
-        except (RuntimeError, dist.DistError):  # the store went with its process
-            gone = "torchrun's agent" if self.place.master else f"rank 0 on {self.place.head()}"
-            return RankLost(f"{me}: lost {gone}, where the ranks met ({reason})")
+        except (RuntimeError, dist.DistError):
+            return self.heard or self.deserted(reason)
         if said:
-            return ResourceError(f"{me}: {said}")
+            return self.given_up(said)
         who = f"no word within {_ROLL_CALL_S:g} s from {self._named(silent)}" if silent else "all of them still answer at the meeting point"
-        return RankLost(f"{me}: lost another rank: {who} ({reason})")
+        return RankLost(f"{name_of(self.place)}: lost another rank: {who} ({reason}); run it again to go on")
+
+    def given_up(self, said: str) -> ResourceError:
+        """Another rank's error: it would come again."""
+        return ResourceError(f"{name_of(self.place)}: {said}")
+
+    def deserted(self, reason: str) -> RankLost:
+        """The store doesn't answer: it went with its process."""
+        gone = "torchrun" if self.place.agent else "rank 0"
+        return RankLost(f"{name_of(self.place)}: lost {gone} at {self.meet_at}, where the ranks met ({reason}); run it again to go on")
+
+    def answer(self) -> None:
+        """To the roll call: this rank lives, and knows."""
+        self.store.set(f"roll/{self.place.rank}", "")
+
+    def words(self) -> str:
+        """Last words of others; "" while there are none."""
+        if not self.store.check(["words"]):
+            return ""
+        found = [rank for rank in self.others if self.store.check([f"word/{rank}"])]
+        return "; ".join(f"rank {rank} ({self._host(rank)}) gave up: {self.store.get(f'word/{rank}').decode()}" for rank in found[:3])
 
     def _silent(self) -> list[int]:
         missing = self.others
@@ -141,10 +169,6 @@ class Roll:
             if not missing or any(self.store.check([f"word/{rank}"]) for rank in missing):
                 break
         return missing
-
-    def _words(self) -> str:
-        found = [rank for rank in self.others if self.store.check([f"word/{rank}"])]
-        return "; ".join(f"rank {rank} ({self._host(rank)}) gave up: {self.store.get(f'word/{rank}').decode()}" for rank in found[:3])
 
     def _asked(self, key: str, *, seconds: float = 0.0) -> list[int]:
         """The others that set a key, after waiting so long for all of them."""
@@ -180,8 +204,11 @@ def meet(place: Place, network: Network, *, wait_s: float = MEETING_S, should_st
         asked to stop while waiting
     """
     meet_at = meeting_point(place)
+    listens = place.rank == 0 and not place.agent
+    if not listens:
+        _wait_for_listener(place, meet_at, wait_s=wait_s, should_stop=should_stop)
     try:
-        roll = Roll(_open_store(place, meet_at, wait_s=wait_s, should_stop=should_stop), place, meet_at)
+        roll = Roll(_open_store(place, meet_at, listens=listens), place, meet_at)
         roll.arrive(f"{place.host} {network}", wait_s=wait_s, should_stop=should_stop)
     except (RuntimeError, dist.DistError) as error:
         reason = str(error).partition("\n")[0]  # below it stands a trace through C++
@@ -189,23 +216,20 @@ def meet(place: Place, network: Network, *, wait_s: float = MEETING_S, should_st
     return roll
 
 
-def _open_store(place: Place, meet_at: str, *, wait_s: float, should_stop: Stop) -> Store:
+def _open_store(place: Place, meet_at: str, *, listens: bool) -> Store:
     """The store at the meeting point. Its keys begin with what is this launch's alone: strangers at the port are never taken for ours."""
-    store_s = datetime.timedelta(seconds=_STORE_S)
     host, _, port = meet_at.rpartition(":")
-    listens = place.rank == 0 and not place.agent
-    if not listens:
-        _wait_for_listener(place, host, int(port), wait_s=wait_s, should_stop=should_stop)
-    store = TCPStore(host, int(port), place.world, listens, store_s, wait_for_workers=False)
+    store = TCPStore(host, int(port), place.world, listens, datetime.timedelta(seconds=_STORE_S), wait_for_workers=False)
     return PrefixStore(f"smlmbatch/{place.job}.{place.step}.{place.restart}.{place.attempt}", store)
 
 
-def _wait_for_listener(place: Place, host: str, port: int, *, wait_s: float, should_stop: Stop) -> None:
+def _wait_for_listener(place: Place, meet_at: str, *, wait_s: float, should_stop: Stop) -> None:
     """Until rank 0 listens; what stood in the way last is told."""
+    host, _, port = meet_at.rpartition(":")
     trouble = "no time to try"
     for _ in _polls(wait_s, should_stop):
         try:
-            socket.create_connection((host, port), timeout=5.0).close()
+            socket.create_connection((host, int(port)), timeout=5.0).close()
             return
         except OSError as error:
             trouble = error.strerror or str(error)
@@ -213,7 +237,7 @@ def _wait_for_listener(place: Place, host: str, port: int, *, wait_s: float, sho
     seen = f"{host} resolves to {address} here" if address else f"{host} resolves to nothing here"
     if is_loopback(address) and not on_one_machine(place):
         seen += ", which is this machine itself: mend /etc/hosts"
-    raise ResourceError(f"{name_of(place)}: nobody answers at {host}:{port} after {wait_s:.0f} s ({trouble}; {seen}). {_LOOK_AT}")
+    raise ResourceError(f"{name_of(place)}: nobody answers at {meet_at} after {wait_s:.0f} s ({trouble}; {seen}). {_LOOK_AT}")
 
 
 def _polls(seconds: float, should_stop: Stop) -> Iterator[None]:

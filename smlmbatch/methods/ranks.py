@@ -10,6 +10,7 @@ import datetime
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,22 +22,40 @@ from smlmbatch.hpc.network import Network, settle_network
 from smlmbatch.hpc.place import Place
 from smlmbatch.methods.meeting import MEETING_S, Roll, meet, name_of, never
 from smlmbatch.methods.method import Alone, Ranks
+from smlmbatch.methods.neighbours import Neighbours, are_neighbours, new_file
+from smlmbatch.methods.watch import watched
 
 ANSWER_S = 600.0  # for a rank in the middle of training to answer: covers a checkpoint written to a slow disk
 
 
 class Group:
-    """Ranks of torch's default process group."""
+    """Ranks of torch's default process group, the network between them, and the memory they share if they are two of one node."""
 
-    def __init__(self) -> None:
-        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+    def __init__(self, network: Network, near: Neighbours | None = None) -> None:
+        self.rank, self.world, self.network, self.near = dist.get_rank(), dist.get_world_size(), network, near
 
     def gather(self, values: Tensor) -> Tensor:
-        gathered: Tensor = _Gather.apply(values, self.rank, self.world)  # type: ignore[no-untyped-call]
+        gathered: Tensor = _Gather.apply(values, self)  # type: ignore[no-untyped-call]
         return gathered
 
     def sum(self, values: Tensor) -> Tensor:
-        total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
+        total: Tensor = _Sum.apply(values, self)  # type: ignore[no-untyped-call]
+        return total
+
+    def all_rows(self, values: Tensor) -> Tensor:
+        """`gather` without a gradient."""
+        if self.near:
+            return self.near.gather(values)
+        parts = [torch.empty_like(values) for _ in range(self.world)]
+        dist.all_gather(parts, values.contiguous())
+        return torch.cat(parts)
+
+    def total(self, values: Tensor) -> Tensor:
+        """`sum` without a gradient."""
+        if self.near:
+            return self.near.sum(values)
+        total = values.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
         return total
 
 
@@ -47,33 +66,26 @@ class _Gather(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, rank: int, world: int) -> Tensor:
-        parts = [torch.empty_like(values) for _ in range(world)]
-        dist.all_gather(parts, values.contiguous())
-        ctx.mine, ctx.world = slice(rank * len(values), (rank + 1) * len(values)), world
-        return torch.cat(parts)
+    def forward(ctx: Any, values: Tensor, group: Group) -> Tensor:
+        ctx.mine, ctx.world = slice(group.rank * len(values), (group.rank + 1) * len(values)), group.world
+        return group.all_rows(values)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return gradients[0][ctx.mine] * ctx.world, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0][ctx.mine] * ctx.world, None
 
 
 class _Sum(torch.autograd.Function):
     """The sum over ranks, on each of them; its gradient is the sum of theirs."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        return _summed(values)
+    def forward(ctx: Any, values: Tensor, group: Group) -> Tensor:
+        ctx.group = group
+        return group.total(values)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _summed(gradients[0])
-
-
-def _summed(values: Tensor) -> Tensor:
-    total = values.clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(total)
-    return total
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.group.total(gradients[0]), None
 
 
 @contextmanager
@@ -109,7 +121,8 @@ def joined(
     roll = meet(place, network, wait_s=meeting_s, should_stop=should_stop)
     _connect(roll, network, device, meeting_s=meeting_s, answer_s=answer_s)
     try:
-        yield Group()
+        with watched(roll), _memory_of_two(place, device, answer_s=answer_s) as near:
+            yield Group(network, near)
     except Interrupted:
         roll.leave()
         raise
@@ -122,6 +135,26 @@ def joined(
         roll.leave()
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def _memory_of_two(place: Place, device: torch.device, *, answer_s: float) -> Iterator[Neighbours | None]:
+    """What two ranks of one node share; None where they aren't, or one of them can't have it (containers with a /dev/shm each)."""
+    if not are_neighbours(place, device):
+        yield None
+        return
+    told: list[Any] = [new_file() if place.rank == 0 else None]
+    dist.broadcast_object_list(told)
+    near = Neighbours(Path(told[0]), place.rank, answer_s=answer_s) if told[0] and Path(told[0]).exists() else None
+    have = torch.tensor(int(near is not None))
+    dist.all_reduce(have, op=dist.ReduceOp.MIN)
+    if told[0] and place.rank == 0:
+        Path(told[0]).unlink()
+    try:
+        yield near if have else None
+    finally:
+        if near:
+            near.close()
 
 
 def _connect(roll: Roll, network: Network, device: torch.device, *, meeting_s: float, answer_s: float) -> None:
@@ -147,7 +180,9 @@ def _connect(roll: Roll, network: Network, device: torch.device, *, meeting_s: f
 
 def _is_broken(error: Exception) -> bool:
     """Whether an error says that another rank is gone or silent; gloo's are plain RuntimeErrors that name its source files."""
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo/", "NCCL")))
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo/", "NCCL", "shared memory:"))
+    )
 
 
 def _first_line(error: Exception) -> str:

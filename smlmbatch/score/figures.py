@@ -71,6 +71,7 @@ def score_field(
     *,
     truth_noise: int = NOISE,
     labels_noise: int = NOISE,
+    overlap: bool = True,
 ) -> Scores:
     """Score the labels of one field against the truth.
 
@@ -79,6 +80,7 @@ def score_field(
     x_nm, y_nm : (n,) floating, nm, finite
     truth, labels : (n,) integers, the cluster of each loc; which numbers clusters have doesn't matter
     truth_noise, labels_noise : the number that means "in no cluster"
+    overlap : False leaves out IoU (NaN), which is half of the cost
 
     Raises
     ------
@@ -101,7 +103,7 @@ def score_field(
     n_true, n_found, n_paired = len(true.n_locs), len(found.n_locs), len(pairs.true)
     return Scores(
         ari_dagger=adjusted_rand_dagger(met),
-        iou=hull_overlap(xy_nm[in_true], true_codes, xy_nm[in_found], found_codes),
+        iou=hull_overlap(xy_nm[in_true], true_codes, xy_nm[in_found], found_codes) if overlap else np.nan,
         ji_c=jaccard(n_true, n_found, n_paired),
         rmsre_n=relative_error_of_sizes(true, found, pairs),
         rmse_xy_nm=error_of_centroids_nm(pairs),

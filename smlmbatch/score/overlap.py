@@ -4,8 +4,15 @@ The published evaluation counts pixels of a raster; here the polygons themselves
 three locs, or locs on a line, have no area.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+from smlmbatch.clustering.hulls import hull_corners
+
+if TYPE_CHECKING:
+    import shapely
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,11 +32,11 @@ def hull_overlap(true_nm: Floats, true_codes: Ints, found_nm: Floats, found_code
     return float(shared / either) if either > 0 else np.nan
 
 
-def _covered(xy_nm: Floats, codes: Ints):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a shapely geometry; shapely is imported late
+def _covered(xy_nm: Floats, codes: Ints) -> "shapely.Geometry":
     """Union of the hulls."""
     import shapely
 
-    order = np.argsort(codes, kind="stable")
-    _, code = np.unique(codes[order], return_inverse=True)
-    hulls = shapely.convex_hull(shapely.multipoints(xy_nm[order], indices=code)) if len(code) else []
-    return shapely.union_all([hull for hull in hulls if hull.area > 0])
+    corner, cluster = hull_corners(xy_nm[:, 0], xy_nm[:, 1], np.unique(codes, return_inverse=True)[1])
+    if not len(corner):
+        return shapely.Polygon()
+    return shapely.union_all(shapely.polygons(shapely.linearrings(xy_nm[corner], indices=np.unique(cluster, return_inverse=True)[1])))

@@ -44,7 +44,7 @@ def _disc(rng: np.random.Generator, n: int, form: Floats) -> Floats:
 
 
 def _ring(rng: np.random.Generator, n: int, form: Floats) -> Floats:
-    return _polar(rng.uniform(0.0, 2 * np.pi, n), _rim(rng, n)) / np.sqrt(1.0 + _RIM**2)
+    return np.asarray(_polar(rng.uniform(0.0, 2 * np.pi, n), _rim(rng, n)) / np.sqrt(1.0 + _RIM**2))
 
 
 def _c_shape(rng: np.random.Generator, n: int, form: Floats) -> Floats:

@@ -119,7 +119,7 @@ class Run:
         self.sums: dict[str, torch.Tensor] = {}  # of this epoch's figures so far, on the device: to fetch one is to wait for its step
         self._resume()
         # created after resuming: it copies rank 0's weights to the others
-        self.learner = self.compute.learner(self.model, world=ranks.world)
+        self.learner = self.compute.learner(self.model, ranks)
         self.log = MetricsLog(options.folder, self.history) if ranks.rank == 0 else None
         self.saved_at = time.monotonic()
         self.steps_here = 0

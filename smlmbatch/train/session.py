@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from smlmbatch.errors import ConfigError
+from smlmbatch.errors import ConfigError, RankLost
 from smlmbatch.hpc.place import Place
 from smlmbatch.methods.devices import choose_device
 from smlmbatch.methods.folders import CARD, CONFIG, WEIGHTS, model_sha256
@@ -51,17 +51,27 @@ def train_model(
         the folder holds another model, or no such device
     Interrupted
         asked to stop; run again to go on
+    ResourceError
+        the ranks didn't meet, or one gave up; RankLost: one died, run again to go on
     """
     if _is_complete(folder, method, config):
         return False
     chosen = choose_device(device, place)
-    with stop_asked() as asked, joined(place, chosen, should_stop=asked) as ranks:
-        told = talk if ranks.rank == 0 else _say_nothing
-        options = LoopOptions(folder=folder, device=chosen, checkpoint_s=checkpoint_s, should_stop=asked)
-        trained = train(method, config, options, ranks, told)
+    try:
+        with stop_asked() as asked, joined(place, chosen, should_stop=asked) as ranks:
+            told = talk if ranks.rank == 0 else _say_nothing
+            options = LoopOptions(folder=folder, device=chosen, checkpoint_s=checkpoint_s, should_stop=asked)
+            trained = train(method, config, options, ranks, told)
+    except RankLost as error:
+        raise RankLost(f"{error}; {_where_it_goes_on(folder)}") from error
     if place.rank == 0:
         _write_model(folder, method, config, trained, world=place.world, judge_seeds=judge_seeds, talk=talk)
     return True
+
+
+def _where_it_goes_on(folder: Path) -> str:
+    steps = [int(path.stem.removeprefix("step_")) for path in (folder / CHECKPOINTS).glob("step_*.pt")]
+    return f"the newest checkpoint is of step {max(steps):,}" if steps else "there is no checkpoint yet"
 
 
 def _write_model(folder: Path, method: Method, config: Any, trained: Trained, *, world: int, judge_seeds: int, talk: Talk) -> None:

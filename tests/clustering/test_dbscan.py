@@ -160,3 +160,11 @@ def test_a_bead_costs_no_square() -> None:
     assert np.count_nonzero(labels[1:] == 0) == 300_000
     in_space = labels_of(np.column_stack([np.concatenate([stray, bead, same]), np.zeros(300_001)]), 100)
     np.testing.assert_array_equal(in_space, labels)
+
+
+def test_beads_out_of_reach_of_each_other_cost_no_square() -> None:
+    """Side by side in the window of x, 2e10 pairs: their bounds say that none is in reach."""
+    rng = np.random.default_rng(1)
+    for shift_nm in ([0, 38], [24, 24], [24, -24]):
+        beads = np.concatenate([rng.uniform(-2, 2, (150_000, 2)), rng.uniform(-2, 2, (150_000, 2)) + shift_nm])
+        np.testing.assert_array_equal(labels_of(beads, 20), np.repeat([0, 1], 150_000))

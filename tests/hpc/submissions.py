@@ -19,6 +19,7 @@ CONTAINER = {
     "slurm": {"partition": "cpu", "account": "core", "throttle": 8, "max_array_size": 41, "options": ["--constraint=avx2"]},
     "stage": {
         "measure": {"partition": "gpu", "gres": "gpu:a100:1", "memory": "16GiB", "cpus": 4, "time": "1-00:00:00"},
+        "embed": {"ranks": 4, "options": ["--gpus-per-task=1"]},
         "report": {"options": ["--mail-type=END", "--comment=night's work"]},
     },
 }

@@ -92,6 +92,15 @@ def test_processes_shorten_tasks():
     assert pack_stage([load([600])], task_s=60, most_tasks=9, cpus=8).longest_s == 602  # one unit is not split
 
 
+def test_ranks_shorten_tasks_and_share_long_units():
+    packed = pack_stage([load([60] * 100)], task_s=600 + START_S, most_tasks=1000, ranks=4)
+    assert packed.tasks == pack_stage([load([60] * 100)], task_s=600 + START_S, most_tasks=1000, cpus=4).tasks
+    one = pack_stage([load([600])], task_s=60, most_tasks=9, ranks=4)
+    assert one.longest_s == pytest.approx(START_S + 600 / (4 * EFFICIENCY))
+    assert one.unit_s == pytest.approx(600 / (4 * EFFICIENCY))
+    assert one.total_s == 600 + 4 * START_S
+
+
 def test_limit_lengthens_tasks_and_wastes_none():
     packed = pack_stage([load([60] * 100)], task_s=62, most_tasks=40)
     assert len(packed.tasks) == 40

@@ -102,6 +102,15 @@ def test_who_launched(environ, wanted):
     assert standing(environ) == wanted
 
 
+def test_what_tells_one_launch_from_another():
+    """Two steps of a job, and two tries of torchrun, must not meet each other."""
+    assert [read_place(environ).step for environ in ({}, BATCH, STEP, STEP | {"SLURM_STEP_ID": "3"})] == [0, 0, 0, 3]
+    again = TORCHRUN | {"TORCHELASTIC_RESTART_COUNT": "2", "TORCHELASTIC_USE_AGENT_STORE": "True", "SLURM_JOB_ID": "9"}
+    place = read_place(ONE_A_NODE | again | {"SLURM_STEP_ID": "5"})
+    assert (place.job, place.step, place.attempt, place.agent) == ("9", 5, 2, True)
+    assert not read_place(TORCHRUN).agent, "RANK and its like set by hand: rank 0 listens"
+
+
 def test_older_slurm_without_step_counts():
     environ = {k: v for k, v in STEP.items() if not k.startswith("SLURM_STEP_")} | {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "4"}
     assert standing(environ | {"SLURM_NTASKS_PER_NODE": "2"}) == ("srun", 0, 4, 0, 2, 0, ("ha2", "ha3"))

@@ -1,14 +1,11 @@
-"""Units through the pool: in child processes and on Dask, errors and dead workers included."""
+"""Units through the pool in child processes; on Dask: see test_dask_pool."""
 
 import os
 import signal
 import subprocess
 import sys
 
-import pytest
-
-from smlmbatch.errors import ConfigError, ResourceError
-from smlmbatch.hpc import pool
+from smlmbatch.errors import ResourceError
 from smlmbatch.hpc.pool import map_units
 
 
@@ -52,9 +49,3 @@ def test_a_killed_worker_costs_its_own_item_only(tmp_path):
     found = dict(map_units(die, range(6), workers=2, scheduler="", scratch=tmp_path))
     assert isinstance(found.pop(3), ResourceError)
     assert found == {x: x for x in range(6) if x != 3}
-
-
-def test_no_scheduler(tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, "CONNECT_S", 1)
-    with pytest.raises(ConfigError, match="can't reach"):
-        list(map_units(square, [1], workers=1, scheduler=str(tmp_path / "none.json"), scratch=tmp_path))

@@ -147,7 +147,7 @@ def test_waits_for_jobs_of_an_earlier_submission(host, output):
     assert "--dependency=afterany:7:55" in first
     assert "--dependency=afterany:101" in second
     (query,) = host.calls("squeue")
-    assert "--name=" + ",".join(name_of(output, stage) for stage in STAGES) in query
+    assert "--name=" + ",".join(name_of(output, stage) for stage in (*STAGES, "dask")) in query
 
 
 def test_same_submission_twice(host, output):
@@ -258,6 +258,18 @@ def test_command_of_a_container(host, output, stage, nv):
         *work,
     ]
     assert (scratch / "s").is_dir()
+
+
+def test_ranks_are_one_step_and_find_their_scratch_folder(host, output):
+    """On several nodes it is made on each: the batch script runs on the first alone."""
+    profile = PLAIN | {"software": {"environment": "/opt/smlmbatch", "scratch": "$NODE_TMP/s"}, "stage": {"embed": {"ranks": 4}}}
+    scratch = host.folder / "tmp of node"
+    folder, _ = run_task(host, output, stage="embed", profile=profile, NODE_TMP=str(scratch), SLURM_NTASKS="4", SLURM_JOB_NUM_NODES="2")
+    first, step = host.calls("srun")
+    assert first == ["--ntasks=2", "--ntasks-per-node=1", "--export=ALL", "mkdir", "-p", "--", f"{scratch}/s"]
+    work = ["--tasks", str(folder / "tasks-embed.csv"), "--workers", "2", "--scratch", f"{scratch}/s"]
+    command = ["/opt/smlmbatch/bin/smlmbatch", "embed", str(output), *work]
+    assert step == ["--kill-on-bad-exit=1", "--cpus-per-task=2", "--export=ALL", *command]
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 3])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from smlmbatch.errors import ConfigError
 from smlmbatch.hpc.site import (
+    SHARED,
     STAGES,
     Site,
     StageAsk,
@@ -29,7 +30,8 @@ EXAMPLE = Path(__file__).parents[2] / "jobs" / "site.example.toml"
 def test_example_is_the_defaults_and_names_every_key():
     assert load_site(EXAMPLE) == Site()
     raw = tomllib.loads(EXAMPLE.read_text())
-    assert set(raw) == {"software", "slurm", "stage"}
+    assert set(raw) == {"software", "slurm", "stage", "dask"}
+    assert list(raw["dask"]) == [f.name for f in dataclasses.fields(Site().dask)]
     for kind, table in [(Site().software, raw["software"]), (Site().slurm, raw["slurm"]), (StageAsk(), raw["stage"]["ingest"])]:
         assert set(table) == {field.name for field in dataclasses.fields(kind)}
     assert set(raw["stage"]) == set(STAGES)
@@ -37,6 +39,7 @@ def test_example_is_the_defaults_and_names_every_key():
 
 def test_stages_are_those_of_the_pipeline():
     assert (*(stage.name for stage in FIELD_STAGES), "report") == STAGES
+    assert tuple(stage.name for stage in FIELD_STAGES if stage.shared) == SHARED
 
 
 def test_empty_profile(tmp_path):
@@ -77,6 +80,9 @@ def test_empty_profile(tmp_path):
         ("[stage.tile]\nmemory = '4 Gig'", "stage.tile.memory"),
         ("[stage.tile]\nmemory = '100M'", "256MiB or more"),
         ("[stage.tile]\ncpus = 0", "stage.tile.cpus"),
+        ("[stage.tile]\nranks = 2", "stage.tile.ranks = 2: wanted 1: several ranks can share fields of embed only"),
+        ("[stage.embed]\nranks = 0", "stage.embed.ranks = 0: wanted 1 to 4096"),
+        ("[stage.embed]\noptions = ['--ntasks=4']", "--ntasks is given already; use stage.NAME.cpus, or stage.embed.ranks"),
         ("[software]\nsif = '/a.sif'\nenvironment = '/b'", "not both"),
         ("[software]\nsif = 'a.sif'", "an absolute path"),
         ("[software]\nscratch = 'tmp'", "an absolute path"),
@@ -153,6 +159,11 @@ def test_variables_are_cut_out_and_nothing_is_lost(pieces):
 )
 def test_gpu_is_seen_in_gres(gres, gpu):
     assert StageAsk(gres=gres).wants_gpu is gpu
+
+
+def test_gpu_is_seen_in_options():
+    assert StageAsk(options=("--gpus-per-task=1",)).wants_gpu
+    assert not StageAsk(options=("--constraint=gpu",)).wants_gpu
 
 
 def test_shell_sees_exactly_the_values_of_a_hostile_profile(tmp_path):

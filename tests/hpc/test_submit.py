@@ -86,6 +86,17 @@ def test_limit_over_all_stages_reaches_the_arrays():
     assert sum(len(array.packed.tasks) for array in submission.arrays) <= 10
 
 
+def test_ranks_are_asked_with_memory_by_the_core():
+    """--mem would be a node's, and how many ranks lie on one is SLURM's to choose."""
+    site = site_from_dict({"stage": {"embed": {"ranks": 4, "cpus": 2, "memory": "3GiB"}}})
+    submission = plan_submission(site, loads(fields=3, seconds=1000.0))
+    (line,) = [line for line in render_submit(submission).splitlines() if line.startswith("array embed ")]
+    assert " --ntasks=4 --mem-per-cpu=1536M --cpus-per-task=2 " in line
+    assert "--mem=" not in line
+    (row,) = [line for line in describe(submission).splitlines() if line.startswith("embed ")]
+    assert " 4 x 2 " in row
+
+
 def test_description_tells_tasks_limits_and_warnings():
     site = site_from_dict({"slurm": {"throttle": 4, "task_minutes": 10}, "stage": {"tile": {"time": "00:05:00"}}})
     text = describe(plan_submission(site, loads(fields=3, seconds=1000.0)))

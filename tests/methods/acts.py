@@ -14,12 +14,14 @@ from smlmbatch.methods.ranks import joined
 
 
 def work(act: str, folder: Path) -> None:
-    """Sum a number a step; rank 1 does something else at the tenth."""
+    """Sum a number a step; the rank that the act names does something else at the tenth."""
     place = read_place()
-    with joined(place, torch.device("cpu"), answer_s=5.0 if act == "hang" else 600.0) as ranks:
+    with joined(place, torch.device("cpu"), answer_s=5.0 if act.startswith("hang") else 600.0) as ranks:
         for step in range(20):
-            if step == 10 and ranks.rank == 1:
-                ACTS[act](folder)
+            if step == 10 and ranks.rank == int(act[-1]):
+                ACTS[act[:-2]](folder)
+            if step == 10 and ranks.rank == 2 and act.startswith("fail alone"):
+                time.sleep(600)
             total = ranks.sum(torch.full((4,), float(ranks.rank + step)))
             assert torch.equal(total, torch.full((4,), sum(rank + step for rank in range(ranks.world)), dtype=total.dtype)), total
         if ranks.rank == 0:
@@ -33,6 +35,7 @@ def _fail(folder: Path) -> None:
 ACTS = {
     "kill": lambda folder: os.kill(os.getpid(), signal.SIGKILL),
     "fail": _fail,
+    "fail alone": _fail,
     "hang": lambda folder: time.sleep(600),
     "nothing": lambda folder: None,
 }

@@ -51,6 +51,9 @@ class Launch:
     def kill(self, rank):
         self.ranks[rank].send_signal(signal.SIGKILL)
 
+    def text(self, rank):
+        return (self.folder / f"rank{rank}.log").read_text()
+
     def said(self, rank=None):
         """What one rank said, or all of them."""
         logs = [self.folder / f"rank{rank}.log"] if rank is not None else sorted(self.folder.glob("rank*.log"))

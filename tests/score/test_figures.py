@@ -103,3 +103,11 @@ def test_duplicates_and_lines_are_clusters_without_area():
 def test_locs_of_different_number_are_our_mistake():
     with pytest.raises(ValueError, match="4 truths"):
         score_field(np.zeros(4), np.zeros(4), np.zeros(4, int), np.zeros(3, int))
+
+
+def test_overlap_can_be_left_out():
+    xy_nm, truth = clumps()
+    whole, part = (score_field(*xy_nm.T, truth, truth, overlap=overlap).to_dict() for overlap in (True, False))
+    assert np.isnan(part.pop("iou"))
+    assert whole.pop("iou") == 1
+    assert part == whole

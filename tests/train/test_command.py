@@ -85,13 +85,14 @@ def test_job_hands_everything_to_sbatch(tmp_path, profile):
     assert Path(again).parent.name == "0002"
 
 
-def test_batch_script_starts_the_ranks_and_goes_back_into_the_queue(tmp_path, profile):
-    """With an srun that writes down what it gets and ends as a warned training does."""
+@pytest.mark.parametrize(("code", "requeued"), [(75, True), (137, True), (125, True), (1, False), (2, False)])
+def test_batch_script_starts_the_ranks_and_goes_back_into_the_queue(tmp_path, profile, code, requeued):
+    """With an srun that writes down what it gets and ends as a warned training does (75), one that lost a rank, or one that failed."""
     model, tools = tmp_path / "m", tmp_path / "tools"
     script = Path(train("contrastive", "--out", model, "--profile", profile).stdout.strip())
     tools.mkdir()
     for name, text in {
-        "srun": f'printf "%s\\n" "$@" > "{tmp_path}/srun.txt"; exit 75',
+        "srun": f'printf "%s\\n" "$@" > "{tmp_path}/srun.txt"; exit {code}',
         "squeue": "echo RUNNING",
         "scontrol": f'echo "$@" >> "{tmp_path}/scontrol.txt"',
     }.items():
@@ -103,8 +104,9 @@ def test_batch_script_starts_the_ranks_and_goes_back_into_the_queue(tmp_path, pr
     site = folder / "site.sh"
     site.write_text(site.read_text().replace("modules=(python/3.11)", "modules=()"))
     done = subprocess.run(["bash", folder / "train.sbatch", folder, "contrastive", "--device", "cpu"], env=environ, check=False)
-    assert done.returncode == 75
+    assert done.returncode == code
     sent = (tmp_path / "srun.txt").read_text().splitlines()
-    assert sent[:2] == ["--cpus-per-task=3", "--export=ALL"]
-    assert sent[2:] == ["/opt/smlm env/bin/smlmbatch", "train", "--out", str(model), "contrastive", "--device", "cpu"]
-    assert (tmp_path / "scontrol.txt").read_text() == "requeue 42\n"
+    assert sent[:3] == ["--kill-on-bad-exit=1", "--cpus-per-task=3", "--export=ALL"]
+    assert sent[3:] == ["/opt/smlm env/bin/smlmbatch", "train", "--out", str(model), "contrastive", "--device", "cpu"]
+    asked = tmp_path / "scontrol.txt"
+    assert (asked.read_text() if asked.exists() else "") == ("requeue 42\n" if requeued else "")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from smlmbatch.errors import ConfigError
 from smlmbatch.methods.contrastive.recipe import PAPER, Contrastive, ContrastiveConfig
 from smlmbatch.methods.devices import HalfPrecision
 from smlmbatch.methods.method import Alone
+from smlmbatch.train import loop
 from smlmbatch.train.loop import LoopOptions, Run
 from smlmbatch.train.material import make_material
 from smlmbatch.train.metrics import MetricsLog
@@ -180,6 +182,33 @@ def test_rank_without_a_validation_batch_takes_part_in_the_sums(tmp_path):
     assert set(run._validate()) == {"loss", "top_1"}
     assert run.ranks.summed == 2
     run.close()
+
+
+def test_a_step_waits_for_no_figure(tmp_path, monkeypatch):
+    """To fetch a number from a GPU is to wait for all that was asked of it; sums are fetched for a checkpoint."""
+    run = scripted(tmp_path, TINY)
+    fetched, item = [], torch.Tensor.item
+    monkeypatch.setattr(torch.Tensor, "item", lambda value: fetched.append(value) or item(value))
+    monkeypatch.setattr(torch.Tensor, "__float__", lambda value: value.item())
+    losses = [run.step(batch) for _ in range(3) for batch in run.batches()]
+    assert fetched == []
+    run._save()
+    assert len(fetched) == 2
+    assert run.progress.sums["loss"] == pytest.approx(sum(float(loss) for loss in losses), rel=1e-12)
+    run.close()
+
+
+def test_ranks_look_at_flags_once_in_four_steps(tmp_path, monkeypatch):
+    """It takes a message; one rank alone looks each time."""
+    run = scripted(tmp_path, TINY)
+    looked = []
+    monkeypatch.setattr(loop, "any_raised", lambda ranks, *flags, device: looked.append(run.progress.step) or flags)
+    for world in (1, 2):
+        run.ranks = SimpleNamespace(rank=0, world=world)
+        for run.progress.step in range(1, 10):
+            run.save_if_due()
+    run.close()
+    assert looked == [*range(1, 10), 4, 8]
 
 
 @pytest.mark.parametrize("change", [{"batch": 64}, {"validation_share": 0.9}])

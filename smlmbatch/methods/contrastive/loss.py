@@ -58,5 +58,6 @@ def parameter_weights(parameters_BP: Tensor, all_parameters_AP: Tensor, partner_
     distance_BA = torch.cdist(parameters_BP, all_parameters_AP)
     n_all = len(all_parameters_AP)
     # Over all ranks' vectors, so that the mean is the same on each of them. A vector's own pair is at distance 0.
-    mean = torch.cdist(all_parameters_AP, all_parameters_AP).sum() / max(1, n_all * (n_all - 2))
+    among_all = distance_BA if parameters_BP is all_parameters_AP else torch.cdist(all_parameters_AP, all_parameters_AP)
+    mean = among_all.sum() / max(1, n_all * (n_all - 2))
     return (distance_BA / mean.clamp(min=1e-12)).scatter(1, partner_B[:, None], 1.0)

@@ -16,9 +16,9 @@ from smlmbatch.simulate.clusters import ClusterField, draw_cluster_field
 
 if TYPE_CHECKING:
     import torch
-    from torch_geometric.data import Data
 
     from smlmbatch.methods.method import Batch
+    from smlmbatch.methods.miro.geometric import Data
     from smlmbatch.methods.miro.recipe import MiroConfig
 
 _HINT: Final = 0x4177  # first number of the key of the hints
@@ -70,8 +70,7 @@ def truth_of(field: ClusterField) -> NDArray[np.float32]:
     # parallel axes: r² about the parent's middle is a child's own r² and its distance's square
     spread2 = field.rms_nm**2 + ((field.centre_nm - middle) ** 2).sum(axis=1)
     parent_rms = np.sqrt(np.bincount(family_of, weights=size * spread2, minlength=n) / whole)[family_of]
-    columns = [field.centre_nm, field.rms_nm[:, None], field.shape[:, None], middle, parent_rms[:, None]]
-    return np.concatenate(columns, axis=1).astype(np.float32)
+    return np.column_stack([field.centre_nm, field.rms_nm, field.shape, middle, parent_rms]).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

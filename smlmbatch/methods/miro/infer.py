@@ -7,7 +7,7 @@ outside, by someone who knows his structure, takes the first pass's place.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from smlmbatch.methods.miro.recipe import MiroConfig
 
 Floats = NDArray[np.float32]
+_CELL_NM: Final = 500.0  # of the order in which locs are gone through
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,27 @@ def find_clusters(
 
     Parameters
     ----------
-    xy_nm : (n, 2), nm; any n
-    row : (n,) number of each loc in its source
+    xy_nm : (n, 2), nm, finite; any n
+    row : (n,) number of each loc in its source; 0 ... n - 1 where not given. In which order the arrays are is all the same
     hint : as `context.cluster_hint` gives it; None = from a first pass
     """
+    row = np.arange(len(xy_nm)) if row is None else row
+    order = _side_by_side(xy_nm, row)
+    found = _find(network, np.asarray(xy_nm, dtype=np.float64)[order], row[order], hint, rule)
+    back = np.empty(len(order), dtype=np.intp)
+    back[order] = np.arange(len(order))
+    contracted = Contracted(found.contracted.xy_nm[back], found.contracted.belonging[back], found.contracted.radius_nm[back])
+    return Found(found.labels[back], contracted, found.hint)
+
+
+def _side_by_side(xy_nm: NDArray[np.floating], row: NDArray[np.integer]) -> NDArray[np.intp]:
+    """An order in which neighbours stand near each other, by place and row alone: a large field is then twice as fast (caches)."""
+    cell = np.floor(np.asarray(xy_nm, dtype=np.float64) / _CELL_NM)
+    return np.lexsort((row, cell[:, 0], cell[:, 1]))
+
+
+def _find(network: "nn.Module", xy_nm: NDArray[np.float64], row: NDArray[np.integer], hint: Floats | None, rule: Grouping | None) -> Found:
+    """`find_clusters` of locs in the order that suits it."""
     graph = build_graph(xy_nm, row)
     densities = density_context(graph.local)
     passes = 1 if hint is not None else 2
@@ -83,7 +101,7 @@ def contract(network: "nn.Module", xy_nm: NDArray[np.floating], graph: Graph, co
     """The network's last step on a graph, or on a part of one with enough hops around what is wanted of it."""
     import torch
 
-    from smlmbatch.methods.miro.network import LOG_RADIUS, LOGIT, graph_data
+    from smlmbatch.methods.miro.network import LOG_RADIUS, LOGIT, graph_data, outputs_of
 
     xy_nm = np.asarray(xy_nm, dtype=np.float64)
     arrays: Mapping[str, Any] = {"local": graph.local, "source": graph.source, "start": graph.start, "context": context[None]}
@@ -92,7 +110,7 @@ def contract(network: "nn.Module", xy_nm: NDArray[np.floating], graph: Graph, co
     with torch.inference_mode():
         data = graph_data(**tensors, xy_nm=torch.from_numpy(xy_nm), field=torch.zeros(len(xy_nm), dtype=torch.long))
         data.x, data.edge_attr = data.x.float(), data.edge_attr.float()
-        outputs = network(data, 1)[0]
+        outputs = outputs_of(network, data)[0]
     out = outputs.double().numpy()
     belonging = 1.0 / (1.0 + np.exp(-out[:, LOGIT]))
     radius_nm = UNIT_NM * np.exp(np.clip(out[:, LOG_RADIUS], -5.0, 5.0))
@@ -122,6 +140,7 @@ def group_paper(network: "nn.Module", xy_nm: NDArray[np.floating], config: "Miro
     import torch
 
     from smlmbatch.clustering.dbscan import dbscan_labels
+    from smlmbatch.methods.miro.network import outputs_of
     from smlmbatch.methods.miro.paper import paper_data
     from smlmbatch.methods.miro.paper_graph import build_paper_graph
 
@@ -131,6 +150,7 @@ def group_paper(network: "nn.Module", xy_nm: NDArray[np.floating], config: "Miro
     units = torch.from_numpy(unit_nm).expand(len(xy_nm), 2)
     network.eval()
     with torch.inference_mode():
-        outputs = network(paper_data(**{k: torch.from_numpy(v) for k, v in arrays.items()}, xy_nm=places, field=field, unit_nm=units), 1)[0]
+        data = paper_data(**{k: torch.from_numpy(v) for k, v in arrays.items()}, xy_nm=places, field=field, unit_nm=units)
+        outputs = outputs_of(network, data)[0]
         moved_nm = (places - outputs[:, :2] * units).double().numpy()
     return dbscan_labels(moved_nm[:, 0], moved_nm[:, 1], eps_nm=config.paper_eps_nm, min_locs=config.paper_min_locs)

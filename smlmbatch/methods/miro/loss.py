@@ -18,9 +18,8 @@ from smlmbatch.methods.miro.graph import UNIT_NM
 from smlmbatch.methods.miro.network import FIRST_CLASS, LOG_RADIUS, LOGIT
 
 if TYPE_CHECKING:
-    from torch_geometric.data import Data
-
     from smlmbatch.methods.method import Ranks
+    from smlmbatch.methods.miro.geometric import Data
     from smlmbatch.methods.miro.recipe import MiroConfig
 
 _LEAST_RMS_NM: Final = 4.0  # a smaller cluster's errors are no worse than this one's

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
-from torch_geometric.nn import MessagePassing
 
+from smlmbatch.methods.miro.geometric import Data, MessagePassing
 from smlmbatch.methods.miro.paper_graph import N_EIGENVECTORS
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class PaperNet(MessagePassing):  # type: ignore[misc]
-    """Graph → outputs (S, N, O) after the last S steps: displacement (2), then classes."""
+    """Features of locs, edges and their features → outputs (S, N, O) after the last S steps: displacement (2), then classes."""
 
     def __init__(self, config: "MiroConfig") -> None:
         super().__init__(aggr="sum")
@@ -35,15 +34,19 @@ class PaperNet(MessagePassing):  # type: ignore[misc]
         self.to_edges, self.to_locs = nn.Linear(3 * c, c), nn.Linear(c, c)
         self.head = nn.Linear(c, 2 + config.classes)
 
-    def forward(self, graph: Data, last: int = 1) -> Tensor:
-        given_NC, given_EC = self.locs_in(graph.x), self.edges_in(graph.edge_attr)
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, start: Tensor, last: int = 1) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):  # see network.MiroNet
+            return self._contract(x, edge_index, edge_attr, last)
+
+    def _contract(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, last: int) -> Tensor:
+        given_NC, given_EC = self.locs_in(x), self.edges_in(edge_attr)
         locs_NC, edges_EC = torch.zeros_like(given_NC), torch.zeros_like(given_EC)
         found = []
         for step in range(self.steps):
             ends_NC = self.join_locs(torch.cat([locs_NC, given_NC], dim=1))
             own_EC = self.join_edges(torch.cat([edges_EC, given_EC], dim=1))
-            edges_EC = self.edge_updater(graph.edge_index, ends=ends_NC, own=own_EC)
-            sums_NC = self.propagate(graph.edge_index, states=edges_EC, size=(graph.num_nodes, graph.num_nodes))
+            edges_EC = self.edge_updater(edge_index, ends=ends_NC, own=own_EC)
+            sums_NC = self.propagate(edge_index, states=edges_EC, size=(len(x), len(x)))
             locs_NC = torch.relu(self.to_locs(sums_NC))
             if step >= self.steps - last:
                 found.append(self.head(locs_NC))

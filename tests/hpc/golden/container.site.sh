@@ -7,5 +7,5 @@ modules=(apptainer/1.4)
 binds=(/gpfs /data:/data:ro)
 setup=('ulimit -n 4096' 'export NOTE='"'"'it is'"'"'')
 scratch=/local/"${USER:?scratch folder of the site profile: not set on this node}"/"${SLURM_JOB_ID:?scratch folder of the site profile: not set on this node}"
-gpu_stages=(measure)
+gpu_stages=(measure embed)
 max_requeues=20
