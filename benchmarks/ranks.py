@@ -34,6 +34,7 @@ WORLD: Final = 2
 STEPS: Final[Mapping[str, int]] = {"default": 40, "paper": 4}  # of each thing in a round: a second or two
 ROUNDS: Final = 7
 FED_EPOCHS: Final = 5
+LONGEST_S: Final = 1800.0  # of a recipe, drawing its pairs included
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,11 @@ def _recipe(folder: Path, recipe: str) -> dict[str, float]:
         )
         for rank in range(WORLD)
     ]
-    codes = [rank.wait() for rank in ranks]
+    try:
+        codes = [rank.wait(timeout=LONGEST_S) for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
     if any(codes):
         raise RuntimeError(f"benchmarks.ranks {recipe}: a rank failed")
     found: dict[str, float] = json.loads((folder / "found.json").read_text())

@@ -15,7 +15,7 @@ compile pyproject.toml --extra learn "$work/extra.in" -o "$work/cuda.txt"
 { banner; strip_torch_hashes < "$work/cuda.txt"; } > requirements-cuda.lock.txt
 compile --no-deps <(grep -E '^[A-Za-z0-9_.-]+==' "$work/cuda.txt" | cut -d' ' -f1 | grep -vE '^(torch|triton|nvidia-.*|cuda-.*)==') -o "$work/cpu.txt"
 { banner; printf 'torch==2.13.0\n'; cat "$work/cpu.txt"; } > requirements-cpu.lock.txt
-compile pyproject.toml --extra learn --extra test "$work/extra.in" -o "$work/test.txt" --constraint <(grep -oE '^[A-Za-z0-9_.-]+==[^ ]+' "$work/cuda.txt")
+compile pyproject.toml --extra learn --extra test --extra jobqueue "$work/extra.in" -o "$work/test.txt" --constraint <(grep -oE '^[A-Za-z0-9_.-]+==[^ ]+' "$work/cuda.txt")
 cut -d' ' -f1 "$work/cuda.txt" | grep -E '==' | sort > "$work/run.names"
 compile --no-deps <(grep -E '^[A-Za-z0-9_.-]+==' "$work/test.txt" | cut -d' ' -f1 | sort | comm -23 - "$work/run.names") -o "$work/testonly.txt"
 { banner; cat "$work/testonly.txt"; } > requirements-test.lock.txt

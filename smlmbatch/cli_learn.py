@@ -36,7 +36,7 @@ from smlmbatch.hpc.place import Place
 def train(
     place: Place, /, method_name: str, folder: Path, recipe: str, changes: tuple[str, ...], profile: Path | None, **options: Any
 ) -> None:
-    """Train a model by METHOD (contrastive), and write it with its card. Run again after any interruption to go on.
+    """Train a model by METHOD (contrastive, miro), and write it with its card. Run again after any interruption to go on.
 
     \b
     smlmbatch train contrastive --out my_model

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 class Launch:
     """So many ranks of one command; a context manager that leaves no process behind."""
 
-    def __init__(self, world, folder):
-        self.world, self.folder, self.ranks = world, folder, []
+    def __init__(self, world, folder, **environ):
+        self.world, self.folder, self.ranks, self.environ = world, folder, [], environ
         self.store = dist.TCPStore("127.0.0.1", 0, world, True, datetime.timedelta(seconds=60), wait_for_workers=False)
 
     def __enter__(self):
@@ -42,7 +42,7 @@ class Launch:
         where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": self.store.port, "TORCHELASTIC_USE_AGENT_STORE": "True"}
         numbers = {"WORLD_SIZE": self.world, "LOCAL_WORLD_SIZE": self.world, "RANK": rank, "LOCAL_RANK": rank}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
-        return inherited | {name: str(value) for name, value in (where | numbers).items()} | {"OMP_NUM_THREADS": "1"}
+        return inherited | {name: str(value) for name, value in (where | numbers).items()} | {"OMP_NUM_THREADS": "1"} | self.environ
 
     def codes(self, *, timeout_s=300):
         """Wait for all; their exit codes, -9 for one that was killed."""

@@ -113,6 +113,17 @@ def test_neither_jobs_nor_steps_meet_each_other():
     assert meeting_point(Place(world=2, master="10.0.0.1:29500")) == "10.0.0.1:29500"
 
 
+@pytest.mark.slow
+def test_an_interface_that_is_not_there(tmp_path):
+    """They meet, and then can't connect: what the site has set is told, and where."""
+    with Launch(2, tmp_path, GLOO_SOCKET_IFNAME="nosuch0") as launch:
+        launch.start("-m", "smlmbatch", "doctor", "--distributed", "--device", "cpu")
+        assert launch.codes() == [2, 2], launch.said()
+        for rank in range(2):
+            said = rf"smlmbatch: rank {rank} of 2 on .*: met at 127\.0\.0\.1:\d+ and can't reach the other ranks by gloo over nosuch0 "
+            assert re.search(said + r"\(GLOO_SOCKET_IFNAME is set\) \(.*\)\. If that is the wrong interface, export", launch.text(rank))
+
+
 # ---- ranks that die on the way
 
 

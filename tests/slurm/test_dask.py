@@ -1,7 +1,4 @@
-"""Campaigns by Dask over nodes of a real SLURM: through `submit --dask`, with a worker killed and with a time limit; by dask-jobqueue.
-
-They are handed in together, so that SLURM runs side by side what has room.
-"""
+"""Campaigns by Dask over nodes of a real SLURM: through `submit --dask`, a worker killed, warned of the time limit; by dask-jobqueue."""
 
 import os
 import re
@@ -42,22 +39,12 @@ def by_four(slurm, inputs, tiled, tmp_path_factory):
     campaign.cancel()
 
 
-@pytest.fixture(scope="module")
-def limited(slurm, inputs, tiled, by_four, tmp_path_factory):
-    """A time limit of a minute, of which SLURM warns some 30 s ahead, for more work than that; begins when there is room."""
-    output = tiled(inputs.long, tmp_path_factory.mktemp("limited") / "out")
-    campaign = DaskCampaign(slurm, inputs.long, output, dask={"workers": 1, "time": "00:01:00", "memory": "1500MiB"}, signal_s=20)
-    campaign.submit("--dask", "--config", inputs.config)
-    yield campaign
-    campaign.cancel()
-
-
 def lineage(pid):
     """The process of a unit, Dask's worker, its nanny."""
     return [pid, guard.parent_of(pid), guard.parent_of(guard.parent_of(pid))]
 
 
-def test_four_workers_over_nodes_one_of_them_killed(slurm, inputs, reference, by_four, limited):
+def test_four_workers_over_nodes_one_of_them_killed(slurm, inputs, reference, by_four):
     campaign, folder = by_four, by_four.output / "jobs" / "0001"
     victim = wait_until(lambda: campaign.at_work("measure"), timeout_s=180, what=lambda: campaign.log("dask") + slurm.describe())[0]
     (meeting,) = [path for path in folder.glob("dask-*") if re.fullmatch(r"dask-\d+-0\.json", path.name)]
@@ -112,18 +99,26 @@ def test_a_cluster_of_dask_jobqueue(slurm, inputs, reference, tmp_path):
     assert len(jobs) == 2
 
 
-def test_job_at_its_time_limit_leaves_in_order_and_goes_on(limited, inputs, reference):
-    tasks = limited.wait_end(timeout_s=300)
-    (job,) = tasks["dask"]
-    said = limited.log("dask")
-    assert (job.state, job.exit_code) == ("COMPLETED", 0), said
-    assert job.restarts >= 1
-    assert said.count("stopped by SIGUSR1") >= job.restarts
-    assert said.count("the step ended with 75; requeueing") == job.restarts
-    assert endings(tasks["report"]) == {("COMPLETED", 0): 1}
-    measured = [record.field for record in limited.records("0001") if record.stage == "measure"]
-    assert len(measured) == len(set(measured)) == 20, "nothing is made twice"
+def test_job_that_is_warned_leaves_in_order_and_goes_on(slurm, inputs, tiled, reference, tmp_path):
+    """The signal by which SLURM warns of the time limit, in the middle of a unit."""
+    output = tiled(inputs.heavy, tmp_path / "out")
+    campaign = DaskCampaign(slurm, inputs.heavy, output, dask={"workers": 2, "memory": "1GiB"})
+    campaign.submit("--dask", "--config", inputs.config)
+
+    def in_the_middle():
+        return campaign.published("measure") and campaign.at_work("measure")
+
+    wait_until(in_the_middle, timeout_s=240, what=lambda: campaign.log("dask") + slurm.describe())
+    slurm.run("scancel", "--signal=USR1", str(campaign.arrays["dask"]))
+    tasks = campaign.wait_end(timeout_s=400)
+    said = campaign.log("dask")
+    assert endings(tasks["dask"] + tasks["report"]) == {("COMPLETED", 0): 2}, said
+    assert [job.restarts for job in tasks["dask"]] == [1]
+    assert said.count("smlmbatch: stopped by SIGUSR1") == said.count("the step ended with 75; requeueing") == 1, said
+    assert said.count("has left") == 2 * 2
+    measured = [record.field for record in campaign.records("0001") if record.stage == "measure"]
+    assert len(measured) == len(set(measured)), "nothing is made twice"
     assert "left unfinished" not in said, "units were dropped in order"
-    assert "FAILED" not in said, "no unit is blamed for the time limit"
-    assert limited.remains() == []
-    smlmbatch("verify", limited.output)
+    assert "FAILED" not in said, "no unit is blamed"
+    assert campaign.remains() == []
+    assert digest(output) == reference(inputs.heavy)

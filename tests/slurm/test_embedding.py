@@ -1,7 +1,9 @@
-"""A large field embedded by four ranks on two nodes of a real SLURM, through submit: the digest of one process."""
+"""A large field embedded by four ranks on two nodes of a real SLURM: one rank dies, and still the digest is that of one process."""
 
 import re
 import shutil
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ import torch
 from smlmbatch.methods.contrastive.recipe import Contrastive, ContrastiveConfig
 from smlmbatch.methods.model import save_model
 from tests.conftest import digest, smlmbatch
-from tests.slurm.campaigns import Campaign
+from tests.slurm.campaigns import Campaign, processes_of, send
+from tests.slurm.cluster import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -43,17 +46,29 @@ def measured(source, tmp_path_factory):
     return folder / "out"
 
 
-def test_four_ranks_on_two_nodes(slurm, source, measured, tmp_path):
+def processes_of_rank(job, rank):
+    """Of the ranks themselves; their children hold the same environment, and go with them."""
+    mark = f"SLURM_PROCID={rank}".encode()
+    return [pid for pid in processes_of(job) if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")]
+
+
+def test_four_ranks_on_two_nodes_of_which_one_dies(slurm, source, measured, tmp_path):
     shutil.copytree(measured, tmp_path / "out")
-    campaign = Campaign(slurm, source, tmp_path / "out", stage={"embed": RANKS}, max_requeues=0)
+    campaign = Campaign(slurm, source, tmp_path / "out", stage={"embed": RANKS}, max_requeues=2)
     campaign.submit()
     assert set(campaign.arrays) == {"embed", "report"}
-    tasks, log = campaign.wait_end(timeout_s=240), campaign.log("embed")
+    wait_until(lambda: "rank 2: " in campaign.log("embed"), timeout_s=240, what=slurm.describe)
+    (job,) = campaign.tasks()["embed"]
+    send(processes_of_rank(job, 2), signal.SIGKILL)
+
+    tasks, log = campaign.wait_end(timeout_s=400), campaign.log("embed")
     (job,) = tasks["embed"]
-    assert (job.state, job.exit_code) == ("COMPLETED", 0), log
-    assert len(re.findall(r"node\d", job.node)) == 2 or "[" in job.node, job.node
-    assert "fields to share among 4 ranks: 1" in log
-    helped = re.findall(r"rank (\d): helped +embed +big-\w+ +(\d+) of 15 blocks", log)
+    assert (job.state, job.exit_code, job.restarts) == ("COMPLETED", 0, 1), log
+    assert job.node == "node[1-2]", job.node
+    assert "requeueing, 1 of at most 2 times" in log
+    after = log[log.index("requeueing, 1") :]
+    assert "rank 0: fields to share among 4 ranks: 1" in after
+    helped = re.findall(r"rank (\d): helped +embed +big-\w+ +(\d+) of 15 blocks", after)
     assert {int(rank) for rank, _ in helped} == {1, 2, 3}, log
     assert sum(int(blocks) for _, blocks in helped) > 0
     assert campaign.remains() == []

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from smlmbatch.methods.miro.context import N_CONTEXT
 from smlmbatch.methods.miro.geometric import Data, MessagePassing
 from smlmbatch.methods.miro.graph import N_LOCAL, UNIT_NM
-from smlmbatch.methods.miro.kernel import step_along_edges
+from smlmbatch.methods.miro.kernel import step_along_edges, steps_in_place
 
 if TYPE_CHECKING:
     from smlmbatch.methods.miro.recipe import MiroConfig
@@ -42,6 +42,8 @@ class MiroBlock(MessagePassing):  # type: ignore[misc]
         self.to_locs = nn.Linear(edge_hidden, hidden)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, start: Tensor, *, last: int) -> list[Tensor]:
+        if self.fused and x.device.type == "cpu" and not torch.is_grad_enabled():
+            return self._infer(x, edge_index[0].contiguous(), edge_attr, start, last=last)
         given_N2H, given_EH = self.locs_in(x), self.edges_in(edge_attr)
         ends_N2H, own_EH = given_N2H, given_EH
         found = []
@@ -53,6 +55,19 @@ class MiroBlock(MessagePassing):  # type: ignore[misc]
             if step < self.steps - 1:
                 ends_N2H = torch.addmm(given_N2H, locs_NC, self.from_locs.weight.t())
                 own_EH = torch.addmm(given_EH, states_EH, self.from_edges.weight.t())
+        return found
+
+    def _infer(self, x: Tensor, source: Tensor, edge_attr: Tensor, start: Tensor, *, last: int) -> list[Tensor]:
+        """The same, in little memory."""
+        given_N2H, given_EH = self.locs_in(x), self.edges_in(edge_attr)
+        ends_N2H, states_EH, mix_HH, found = given_N2H, torch.zeros_like(given_EH), None, []
+        for step in range(self.steps):
+            sums_NH = steps_in_place(ends_N2H, given_EH, mix_HH, source, start, states_EH)
+            locs_NC = torch.relu_(self.to_locs(sums_NH.mul_(1.0 / _MEAN_DEGREE)))
+            if step >= self.steps - last:
+                found.append(locs_NC)
+            if step < self.steps - 1:
+                ends_N2H, mix_HH = torch.addmm(given_N2H, locs_NC, self.from_locs.weight.t()), self.from_edges.weight.t()
         return found
 
     def _renew_edges(self, edge_index: Tensor, start: Tensor, ends_N2H: Tensor, own_EH: Tensor) -> tuple[Tensor, Tensor]:

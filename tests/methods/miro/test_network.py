@@ -60,6 +60,16 @@ def test_network_gives_the_same_with_and_without_the_kernel(graph):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("stretch", [1, 40, 8192])
+def test_inference_in_place_gives_the_same(graph, stretch, monkeypatch):
+    """In stretches of any length, one of a single loc's edges among them."""
+    monkeypatch.setattr("smlmbatch.methods.miro.kernel._STRETCH", stretch)
+    network = fresh(tiny()).double()
+    wanted = outputs_of(network, graph, last=3).detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(outputs_of(network, graph, last=3), wanted, rtol=0, atol=1e-12)
+
+
 def test_generalist_is_its_equations(graph):
     config = tiny()
     network = fresh(config).double()

@@ -10,11 +10,12 @@ from smlmbatch.errors import ConfigError, Interrupted
 from smlmbatch.hpc.place import Place
 from smlmbatch.methods.method import Alone
 from smlmbatch.methods.miro.judge import FIELDS, TASKS, judge_task
-from smlmbatch.methods.miro.recipe import PAPER, Miro
+from smlmbatch.methods.miro.recipe import PAPER, Miro, MiroConfig
 from smlmbatch.methods.model import config_of, known_methods, load_model
 from smlmbatch.simulate.clusters import ClusterFields
 from smlmbatch.train.loop import LoopOptions, train
 from smlmbatch.train.session import train_model
+from tests.conftest import smlmbatch
 from tests.methods.miro.fields import batch_of, fresh, tiny
 
 
@@ -54,6 +55,10 @@ def test_impossible_settings_are_refused(change, finding):
         config_of(Miro(), change)
 
 
+def test_the_default_is_as_small_as_the_documentation_says():
+    assert sum(p.numel() for p in fresh(MiroConfig()).parameters()) == 9412
+
+
 def test_paper_states_what_was_published():
     stated = {"hidden": 256, "steps": 12, "batch": 4, "epochs": 30, "learning_rate": 1e-4, "paper_reach": 0.2, "network": "paper"}
     assert {name: getattr(PAPER, name) for name in stated} == stated
@@ -61,16 +66,27 @@ def test_paper_states_what_was_published():
 
 
 @pytest.mark.parametrize("network", ["generalist", "paper"])
-def test_trained_into_a_folder_and_read_back(tmp_path, network):
+def test_trained_into_a_folder_and_read_back(tmp_path, network, monkeypatch):
+    monkeypatch.setattr("smlmbatch.methods.miro.judge.FIELDS", 1)
     config = tiny(network=network)
     assert "miro" in known_methods()
-    assert train_model(Miro(), config, tmp_path / "m", place=Place(), device="cpu", judge_seeds=0, talk=quiet)
+    assert train_model(Miro(), config, tmp_path / "m", place=Place(), device="cpu", judge_seeds=1, talk=quiet)
+    assert "| with blinking |" in (tmp_path / "m" / "card.md").read_text()
     model = load_model(tmp_path / "m")
     assert (model.method.name, model.config) == ("miro", config)
     outputs = model.method.infer(model.network, batch_of(config, [0, 1]))["outputs"]
     assert outputs.shape[1] == (4 if network == "generalist" else 2)
     assert np.isfinite(outputs).all()
     assert not (tmp_path / "m" / "material").exists()
+
+
+@pytest.mark.slow
+def test_the_command(tmp_path):
+    sizes = ("samples=8", "shard_samples=4", "validation_share=0.5", "epochs=1", "hidden=8", "edge_hidden=8", "steps=3")
+    changes = [word for size in sizes for word in ("--set", size)]
+    said = smlmbatch("train", "miro", "--out", tmp_path / "m", *changes, "--judge-seeds", "1").stdout
+    assert said.strip() == str(tmp_path / "m")
+    assert load_model(tmp_path / "m").config.steps == 3
 
 
 def test_goes_on_to_the_bit_after_a_stop(tmp_path):
