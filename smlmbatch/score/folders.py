@@ -47,8 +47,14 @@ def score_tables(truth: Path, labels: Path, *, reading: Reading) -> list[Scored]
 
 def _score_pair(name: str, truth: Path, labels: Path, *, reading: Reading) -> Scored:
     joined = join_labelings(read_labeling(truth, column=reading.truth_column), read_labeling(labels, column=reading.labels_column))
-    noise = {"truth_noise": reading.truth_noise, "labels_noise": reading.labels_noise}
-    scores = score_field(joined.xy_nm[:, 0], joined.xy_nm[:, 1], joined.truth, joined.labels, **noise)
+    scores = score_field(
+        joined.xy_nm[:, 0],
+        joined.xy_nm[:, 1],
+        joined.truth,
+        joined.labels,
+        truth_noise=reading.truth_noise,
+        labels_noise=reading.labels_noise,
+    )
     return Scored(name, scores, bool(len(joined.truth)) and not (joined.truth == reading.truth_noise).any())
 
 

@@ -16,7 +16,7 @@ from smlmbatch.methods.ranks import joined
 def work(act: str, folder: Path) -> None:
     """Sum a number a step; the rank that the act names does something else at the tenth."""
     place = read_place()
-    with joined(place, torch.device("cpu"), answer_s=5.0 if act.startswith("hang") else 600.0) as ranks:
+    with joined(place, torch.device("cpu"), answer_s=20.0 if act.startswith("hang") else 600.0) as ranks:
         for step in range(20):
             if step == 10 and ranks.rank == int(act[-1]):
                 ACTS[act[:-2]](folder)
