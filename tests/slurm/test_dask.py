@@ -53,7 +53,7 @@ def test_four_workers_over_nodes_one_of_them_killed(slurm, inputs, reference, by
     assert b"worker" in Path(f"/proc/{nanny}/cmdline").read_bytes().split(b"\0")
     for pid in (nanny, worker, unit):
         os.kill(pid, signal.SIGKILL)
-    tasks = campaign.wait_end(timeout_s=240)
+    tasks = campaign.wait_end(timeout_s=400)
     said = campaign.log("dask")
     assert endings(tasks["dask"] + tasks["report"]) == {("COMPLETED", 0): 2}, said
     (job,) = tasks["dask"]
