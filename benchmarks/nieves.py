@@ -61,7 +61,7 @@ class TunedDbscan:
     """DBSCAN with the eps and the number of locs, of a grid, that are best on the tuning fields; the first of equally good ones."""
 
     EPS_NM = (*range(10, 50, 4), *range(50, 105, 6))
-    MIN_LOCS = (3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 60, 75)
+    MIN_LOCS = (3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 60, 75, 95, 120)
 
     def tune(self, fields: Sequence[Field]) -> Settings:
         grid = [{"eps_nm": eps_nm, "min_locs": min_locs} for eps_nm in self.EPS_NM for min_locs in self.MIN_LOCS]

@@ -80,11 +80,12 @@ def _quiet() -> dict[str, str]:
 
 @contextmanager
 def _blocked(number: signal.Signals) -> Iterator[None]:
-    """Threads and processes started meanwhile inherit it, other than a handler."""
+    """Threads and processes started meanwhile inherit it, other than a handler. What came is forgotten."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:
         yield
     finally:
+        signal.sigtimedwait({number}, 0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
 
 

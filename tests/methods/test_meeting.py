@@ -144,11 +144,13 @@ def test_a_killed_rank_is_missed_at_once(tmp_path):
 
 @pytest.mark.slow
 def test_a_rank_that_hangs_is_given_up(tmp_path):
-    """After `answer_s`, 20 s here."""
-    with Launch(2, tmp_path) as launch:
+    """After `answer_s`, 20 s here: whoever waits for it directly counts them, and the other sees that one leave."""
+    with Launch(3, tmp_path) as launch:
         launch.start("-m", "tests.methods.acts", "hang 1", tmp_path)
-        assert launch.ranks[0].wait(timeout=200) == 75, launch.said()
-        assert re.search(r"lost another rank: no word within 2 s from rank 1 .*Timed out waiting 20000ms", launch.said(0))
+        assert [launch.ranks[rank].wait(timeout=200) for rank in (0, 2)] == [75, 75], launch.said()
+        assert "Timed out waiting 20000ms" in launch.said(), launch.said()
+        for rank in (0, 2):
+            assert re.search(r"lost another rank: no word within 2 s from .*rank 1 \(", launch.text(rank)), launch.said()
         assert launch.ranks[1].poll() is None
 
 
