@@ -1,7 +1,8 @@
 """The step along edges in one pass over memory, for CPUs: gather both ends, add, cut at 0, sum at the destination.
 
-With torch's own operations each of these writes and reads every edge's vector again (6 edges a loc, 64 numbers an edge): several times the time.
-Edges must be sorted by destination. One thread; sums are made in the order of edges, so a loc's result hangs on its own edges alone.
+With torch's own operations each of these writes and reads the numbers of every edge again (6 edges a loc, 32 numbers an edge): twice the
+time in all. Edges must be sorted by destination. One thread; sums are made in the order of edges, so a loc's result hangs on its own
+edges alone.
 
 Shape letters: N locs, E edges, H numbers of an edge's state.
 """
