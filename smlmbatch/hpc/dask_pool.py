@@ -21,7 +21,7 @@ import dask
 from distributed import CancelledError, Client, Future, KilledWorker
 
 from smlmbatch.errors import ConfigError, Interrupted, ResourceError
-from smlmbatch.hpc.child import WorkerDied
+from smlmbatch.hpc.child import GRACE_S, WorkerDied
 from smlmbatch.hpc.dask_meeting import Meeting, wait_for_meeting
 from smlmbatch.hpc.dask_units import Stranger, Units, call_unit, own_terms
 
@@ -33,7 +33,9 @@ CONNECT_S = 30.0
 LOOK_S = 5.0  # between two looks at whether there are workers
 SAY_S = 60.0
 ARRIVE_S = 600.0  # for the first of our own workers: cold file systems, images to mount
+ANSWER_S = 60.0  # for all workers to answer a question
 RETURN_S = 60.0  # for the first to come back when all are lost: a nanny starts a killed worker again in seconds
+_QUESTIONS = 3  # as often a question is put to workers of whom some are lost meanwhile
 MOST_DROPS = 5  # how often an item may come back because its process was told to stop
 _LOST = "lost the Dask scheduler; what is published is whole, run again to go on"
 _GONE = (OSError, TimeoutError, ValueError, RuntimeError)  # what a client of a lost or closed scheduler raises
@@ -47,7 +49,7 @@ def map_on_dask(
     with (
         dask.config.set({"temporary-directory": str(scratch)}),
         _connected(meeting, scheduler) as client,
-        _hired(client, tuple(needs)) as plugin,
+        _hired(client, tuple(needs), talk) as plugin,
     ):
         yield from _deal(_Cluster(client, ours=meeting.ours, talk=talk), plugin, function, items)
 
@@ -63,26 +65,47 @@ def _connected(meeting: Meeting, name: str) -> Iterator[Client]:
 
 
 @contextmanager
-def _hired(client: Client, needs: tuple[Path, ...]) -> Iterator[str]:
+def _hired(client: Client, needs: tuple[Path, ...], talk: Talk) -> Iterator[str]:
     """The name of the plugin that all workers have meanwhile; at the end their children have dropped what they were at."""
-    _refuse_other_versions(client)
+    _refuse_other_versions(client, talk)
     plugin = f"smlmbatch-{secrets.token_hex(4)}"
-    client.register_plugin(Units(own_terms(needs)), name=plugin)
+    _ask_all(client, client.register_plugin, Units(own_terms(needs)), name=plugin, talk=talk)
     try:
         yield plugin
     finally:
         try:
-            client.unregister_worker_plugin(plugin)
+            client.sync(client.unregister_worker_plugin, plugin, callback_timeout=GRACE_S + LOOK_S)
         except (Interrupted, KeyboardInterrupt):
             raise
         except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whatever a scheduler or worker says that is leaving itself
             pass
 
 
-def _refuse_other_versions(client: Client) -> None:
+def _ask_all(client: Client, question: Callable[..., Any], *arguments: Any, talk: Talk, **named: Any) -> Any:
+    """What all workers answer, or None where one hangs: Dask would wait for it as long as its process lives.
+
+    Once one is lost in the middle of a question the others may not have got it, so they are asked again.
+
+    Raises
+    ------
+    ResourceError
+        no answer at all: the scheduler is gone
+    """
+    for _ in range(_QUESTIONS):
+        try:
+            return client.sync(question, *arguments, callback_timeout=ANSWER_S, **named)
+        except TimeoutError:
+            talk(f"not every Dask worker answers within {ANSWER_S:.0f} s; the others go on")
+            return None
+        except _GONE:
+            continue
+    raise ResourceError(_LOST)
+
+
+def _refuse_other_versions(client: Client, talk: Talk) -> None:
     """Before anything of ours is sent, which another version may not even be able to unpack. Later ones see to it themselves."""
     own = own_terms().version
-    versions: Any = client.get_versions(packages=["smlmbatch"])
+    versions: Any = _ask_all(client, client.get_versions, packages=["smlmbatch"], talk=talk) or {"workers": {}}
     for address, found in versions["workers"].items():
         theirs = found["packages"].get("smlmbatch")
         if theirs != own:
@@ -146,7 +169,7 @@ class _Cluster:
             raise stranger
         self.talk(f"warning: {stranger}; it is sent away")
         with contextlib.suppress(*_GONE):
-            self.client.retire_workers([stranger.address], close_workers=True)
+            self.client.sync(self.client.retire_workers, [stranger.address], close_workers=True, callback_timeout=ANSWER_S)
 
 
 def _address(client: Client) -> str:

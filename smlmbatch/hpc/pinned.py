@@ -60,7 +60,7 @@ class PinnedChild:
             raised, value = pickle.load(self._process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError):
             code = self._process.wait()
-            if code == 0:  # told to stop between two calls, or in the middle of its answer
+            if code in (0, -signal.SIGTERM):  # told to stop between two calls or in the middle of its answer; or before it listened
                 raise Interrupted("the process of a Dask worker was told to stop") from None
             raise WorkerDied(manner_of(code), oom_kills() > self._kills, self._process.pid) from None
         if raised:

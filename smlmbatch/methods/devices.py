@@ -20,7 +20,6 @@ from torch.nn.parallel import DistributedDataParallel
 from smlmbatch.errors import ConfigError
 from smlmbatch.hpc.place import Place
 from smlmbatch.methods.method import Ranks
-from smlmbatch.methods.neighbours import Neighbours
 
 T = TypeVar("T")
 _AHEAD: Final = 2  # batches: one that is being copied, one that is being made
@@ -56,18 +55,21 @@ class Compute:
     def learner(self, network: nn.Module, ranks: Ranks) -> nn.Module:
         """The network as these ranks train it; the others get the weights of rank 0."""
         learner = network
-        if ranks.world > 1:
+        if ranks.world > 1 and getattr(ranks, "near", None):
+            for values in network.state_dict().values():
+                dist.broadcast(values, 0)
+        elif ranks.world > 1:
             learner = DistributedDataParallel(network, device_ids=None if self.device.index is None else [self.device.index], **_DDP)
-            if near := getattr(ranks, "near", None):
-                learner.register_comm_hook(near, _mean_of_two)
         return HalfPrecision(learner) if self.half else learner
 
 
-def _mean_of_two(near: Neighbours, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
-    """Gradients through the memory of two ranks of a node, instead of through TCP."""
-    done: torch.futures.Future[Tensor] = torch.futures.Future()
-    done.set_result(near.sum(bucket.buffer()).div_(2))
-    return done
+def average_gradients(network: nn.Module, ranks: Ranks) -> None:
+    """What DistributedDataParallel does by itself, for two ranks that share memory: through it, a step of 18 ms took one more."""
+    if near := getattr(ranks, "near", None):
+        learned = [values for values in network.parameters() if values.grad is not None]
+        for values in learned:
+            values.grad = values.grad.contiguous()  # type: ignore[union-attr]
+        near.average_([values.grad for values in learned])
 
 
 def compute_on(device: torch.device) -> Compute:

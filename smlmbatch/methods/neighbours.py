@@ -13,7 +13,8 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Final
 
@@ -74,15 +75,24 @@ class Neighbours:
         flat = values.contiguous().view(-1)
         found = torch.empty_like(flat)
         for piece in self._pieces(flat):
-            torch.add(*self._exchange(flat[piece]), out=found[piece])
+            torch.add(*self._exchange([flat[piece]])[0], out=found[piece])
         return found.view(values.shape)
+
+    def average_(self, tensors: Sequence[Tensor]) -> None:
+        """Put the mean of both ranks' contiguous tensors in the place of each; one message for as many as a slot holds."""
+        flat = [tensor.view(-1)[piece] for tensor in tensors for piece in self._pieces(tensor.view(-1))]
+        while flat:
+            n = _how_many_fit(flat)
+            for mean, halves in zip(flat[:n], self._exchange(flat[:n], share=0.5), strict=True):
+                torch.add(*halves, out=mean)
+            flat = flat[n:]
 
     def gather(self, values: Tensor) -> Tensor:
         """Both ranks' rows, those of rank 0 first."""
         flat = values.contiguous().view(-1)
         found = flat.new_empty(2, len(flat))
         for piece in self._pieces(flat):
-            for row, said in zip(found, self._exchange(flat[piece]), strict=True):
+            for row, said in zip(found, self._exchange([flat[piece]])[0], strict=True):
                 row[piece] = said
         return found.view(2 * len(values), *values.shape[1:])
 
@@ -94,11 +104,14 @@ class Neighbours:
         n = SLOT_BYTES // flat.element_size()
         return (slice(start, start + n) for start in range(0, len(flat), n))
 
-    def _exchange(self, mine: Tensor) -> list[Tensor]:
-        """What both said, rank 0 first; to be read before the next exchange but one."""
+    def _exchange(self, mine: Sequence[Tensor], *, share: float = 1.0) -> list[list[Tensor]]:
+        """`share` times what both said of each of these flat tensors, rank 0 first; to be read before the next exchange but one."""
         self._said += 1
-        said = [slot[: mine.nbytes].view(mine.dtype) for slot in self._slots[self._said % 2]]
-        said[self.rank].copy_(mine)
+        said, at = [], 0
+        for part in mine:
+            said.append([slot[at : at + part.nbytes].view(part.dtype) for slot in self._slots[self._said % 2]])
+            said[-1][self.rank].copy_(part) if share == 1.0 else torch.mul(part, share, out=said[-1][self.rank])
+            at += _padded(part)
         self._counters[_LINE * self.rank] = self._said
         self._wait()
         return said
@@ -121,3 +134,14 @@ class Neighbours:
         except BlockingIOError:
             return False
         return True
+
+
+def _padded(part: Tensor) -> int:
+    """Bytes it takes in a slot, where every part begins as any type wants it."""
+    return -(-part.nbytes // 8) * 8
+
+
+def _how_many_fit(parts: Sequence[Tensor]) -> int:
+    """How many of them, from the first on, a slot holds; 1 or more."""
+    ends = accumulate(_padded(part) for part in parts)
+    return sum(1 for _ in takewhile(lambda end: end <= SLOT_BYTES, ends))

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -25,6 +25,7 @@ from smlmbatch.methods.method import Alone, Ranks
 from smlmbatch.methods.neighbours import Neighbours, are_neighbours, new_file
 from smlmbatch.methods.watch import watched
 
+T = TypeVar("T")
 ANSWER_S = 600.0  # for a rank in the middle of training to answer: covers a checkpoint written to a slow disk
 
 
@@ -195,9 +196,17 @@ def any_raised(ranks: Ranks, *flags: bool, device: torch.device) -> tuple[bool, 
     """For each flag whether it is raised on any rank: the same answer on all, so that all act on it at the same step."""
     if ranks.world == 1:
         return flags
-    raised = torch.tensor(flags, dtype=torch.float32, device=device)
-    dist.all_reduce(raised, op=dist.ReduceOp.MAX)
+    raised = ranks.sum(torch.tensor(flags, dtype=torch.float32, device=device))
     return tuple(value > 0 for value in raised.tolist())
+
+
+def told_by_first(ranks: Ranks, find: Callable[[], T]) -> T:
+    """What rank 0 finds, on all ranks: a node may see a shared folder as it was some seconds ago."""
+    if ranks.world == 1:
+        return find()
+    told = [find() if ranks.rank == 0 else None]
+    dist.broadcast_object_list(told)
+    return cast(T, told[0])
 
 
 def wait_for_all(ranks: Ranks) -> None:

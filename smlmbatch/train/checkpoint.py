@@ -31,15 +31,16 @@ def recipe_sha256(method: str, config: Any) -> str:
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> Path:
-    """Write the state as checkpoint number `state["step"]`; older ones but one are removed."""
+    """Write the state as checkpoint number `state["step"]`; only the one before it stays, later ones can't have been read."""
     path = folder / f"step_{state['step']:08d}.pt"
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     data = buffer.getvalue()
     with appears_whole(path) as partial:
         partial.write_bytes(hashlib.sha256(data).digest() + data)
-    for old in sorted(folder.glob("step_*.pt"))[:-_KEPT]:
-        old.unlink(missing_ok=True)
+    kept = sorted(found for found in folder.glob("step_*.pt") if found.name <= path.name)[-_KEPT:]
+    for other in set(folder.glob("step_*.pt")) - set(kept):
+        other.unlink(missing_ok=True)
     return path
 
 

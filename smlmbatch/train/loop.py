@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from smlmbatch.errors import ConfigError, Interrupted
-from smlmbatch.methods.devices import compute_on
+from smlmbatch.methods.devices import average_gradients, compute_on
 from smlmbatch.methods.layers import set_ranks, set_step
 from smlmbatch.methods.method import Alone, Method, Ranks
-from smlmbatch.methods.ranks import any_raised, wait_for_all
+from smlmbatch.methods.ranks import any_raised, told_by_first, wait_for_all
 from smlmbatch.train.checkpoint import CHECKPOINTS, load_checkpoint, recipe_sha256, save_checkpoint
 from smlmbatch.train.material import Batch, Material, epoch_batches, make_material, material_folder, validation_batches
 from smlmbatch.train.metrics import MetricsLog
@@ -56,7 +56,7 @@ class Progress:
     epoch: int = 0
     batch: int = 0  # of the epoch, next to do
     step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)  # of this epoch's figures so far
+    sums: dict[str, list[float]] = field(default_factory=dict)  # of this epoch's figures so far, of each rank
     best: float = math.inf
     best_epoch: int = -1
     learning_rate: float = 0.0
@@ -91,10 +91,18 @@ def train(method: Method, config: Any, options: LoopOptions, ranks: Ranks, talk:
 
 
 def start(method: Method, config: Any, options: LoopOptions, ranks: Ranks, talk: Talk) -> "Run":
-    """A run at its beginning, or where its newest checkpoint left it; its training material is made."""
+    """A run at its beginning, or where its newest checkpoint left it; its training material is made.
+
+    Raises
+    ------
+    Interrupted
+        asked to stop before all was made; what was made stays
+    """
     talk(f"draws what is missing of {config.samples:,} training samples")
-    material = make_material(method, config, material_folder(options.folder, recipe_sha256(method.name, config)), ranks)
-    wait_for_all(ranks)
+    folder = material_folder(options.folder, recipe_sha256(method.name, config))
+    material = make_material(method, config, folder, ranks, should_stop=options.should_stop)
+    if any_raised(ranks, options.should_stop(), device=options.device)[0]:  # one waits here for all
+        raise Interrupted("training stopped in order before its first step; run it again to go on")
     return Run(method, config, options, ranks, talk, material)
 
 
@@ -127,26 +135,29 @@ class Run:
     # ---- checkpoints
 
     def _resume(self) -> None:
-        state = load_checkpoint(self.options.folder / CHECKPOINTS, recipe=self.recipe, world=self.ranks.world)
+        folder = self.options.folder / CHECKPOINTS
+        state = told_by_first(self.ranks, lambda: load_checkpoint(folder, recipe=self.recipe, world=self.ranks.world))
         if state is None:
             return
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.progress = Progress(**state["progress"])
-        self.sums = {name: self._float64(total) for name, total in self.progress.sums.items()}
+        self.sums = {name: self._float64(totals[self.ranks.rank]) for name, totals in self.progress.sums.items()}
         self.history, self.best = state["history"], state["best"]
         self.talk(f"goes on at step {self.progress.step:,} (epoch {self.progress.epoch + 1})")
 
     def _float64(self, value: float) -> torch.Tensor:
         return torch.tensor(value, dtype=torch.float64, device=self.options.device)
 
-    def _fetch_sums(self) -> dict[str, float]:
-        self.progress.sums = {name: float(total) for name, total in self.sums.items()}
+    def _fetch_sums(self) -> dict[str, list[float]]:
+        """Of each rank, by one message; all ranks ask together."""
+        totals = torch.stack([*self.sums.values(), self._float64(0.0)])[None]
+        self.progress.sums = dict(zip(self.sums, self.ranks.gather(totals).T.tolist(), strict=False))
         return self.progress.sums
 
     def _save(self) -> None:
+        self._fetch_sums()
         if self.ranks.rank == 0:
-            self._fetch_sums()
             state = {
                 "step": self.progress.step,
                 "recipe": self.recipe,
@@ -197,8 +208,8 @@ class Run:
         for batch in self.batches():
             self.step(batch)
             self.save_if_due()
-        p, n = self.progress, self.steps_an_epoch
-        figures = {f"train_{name}": total / n for name, total in self._fetch_sums().items()} | self._validate()
+        p, n = self.progress, self.steps_an_epoch * self.ranks.world
+        figures = {f"train_{name}": math.fsum(totals) / n for name, totals in self._fetch_sums().items()} | self._validate()
         if not math.isfinite(figures["loss"]):
             raise ConfigError(f"epoch {p.epoch + 1}: the validation loss is {figures['loss']}: lower learning_rate, or raise temperature")
         seconds = time.monotonic() - begun_s
@@ -233,6 +244,7 @@ class Run:
         loss, figures = self.method.loss(self.learner, batch, self.config, self.ranks)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.model, self.ranks)
         self.optimiser.step()
         for name, value in figures.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.detach().double()

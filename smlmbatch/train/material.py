@@ -5,7 +5,7 @@ Shards are made by whoever comes first (rank r makes every world-th). A rank rea
 read by single samples, and nothing that another rank learns from. Going on in mid-epoch, rounds that are done are not read again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,8 +106,12 @@ def material_folder(model: Path, recipe_sha256: str) -> Path:
     return model / MATERIAL / recipe_sha256[:12]
 
 
-def make_material(method: Method, config: Any, folder: Path, ranks: Ranks) -> Material:
+def make_material(method: Method, config: Any, folder: Path, ranks: Ranks, *, should_stop: Callable[[], bool] = lambda: False) -> Material:
     """Make what is missing of the material; the caller waits for the other ranks before he reads.
+
+    Parameters
+    ----------
+    should_stop : asked before each shard; True = leave the rest unmade
 
     Raises
     ------
@@ -121,6 +125,8 @@ def make_material(method: Method, config: Any, folder: Path, ranks: Ranks) -> Ma
         raise ConfigError(f"samples = {config.samples} leaves {left}: wanted a batch ({config.batch}) or more")
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(ranks.rank, n_shards, ranks.world):
+        if should_stop():
+            break
         if not has_shard(folder, number, method.shard_arrays, ragged=method.ragged):
             write_shard(folder, number, method.shard(config, number), ragged=method.ragged)
     return Material(folder, method.shard_arrays, n_shards, n_train, config.shard_samples, method.ragged)

@@ -41,7 +41,7 @@ def write_shard(folder: Path, number: int, arrays: Mapping[str, Any], *, ragged:
 
 def _write(path: Path, values: NDArray[Any]) -> None:
     with appears_whole(path) as partial, partial.open("wb") as file:
-        np.save(file, _smallest(values), allow_pickle=False)
+        np.save(file, np.ascontiguousarray(_smallest(values)), allow_pickle=False)  # row by row, as `read_rows` expects
 
 
 def _smallest(values: NDArray[Any]) -> NDArray[Any]:

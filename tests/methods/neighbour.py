@@ -20,6 +20,9 @@ def agree(near: Neighbours) -> None:
     assert near.sum(torch.empty(0, 4)).shape == (0, 4)
     turned = torch.arange(6).view(2, 3).T  # not contiguous
     assert near.sum(turned).tolist() == (2 * turned).tolist()
+    means = [torch.full((n,), float(near.rank + n)) for n in (1, 3, neighbours.SLOT_BYTES // 4, 5, neighbours.SLOT_BYTES)]
+    near.average_(means)
+    assert all(torch.equal(mean, torch.full_like(mean, len(mean) + 0.5)) for mean in means)
     large = torch.arange(neighbours.SLOT_BYTES, dtype=torch.int32) + near.rank  # four slots
     assert torch.equal(near.sum(large), 2 * torch.arange(neighbours.SLOT_BYTES, dtype=torch.int32) + 1)
     assert torch.equal(near.gather(large), torch.cat([large - near.rank, large - near.rank + 1]))

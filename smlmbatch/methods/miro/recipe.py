@@ -83,8 +83,8 @@ class MiroConfig:
                 raise ConfigError(f"miro: {name} = {getattr(self, name)!r}: wanted 0 or more")
         if not 0 < self.validation_share < 1 or not 0 <= self.hint_share <= 1:
             raise ConfigError("miro: validation_share and hint_share: wanted shares")
-        if not 1 <= self.steps <= _MOST_STEPS:
-            raise ConfigError(f"miro: steps = {self.steps}: wanted 1 to {_MOST_STEPS}")
+        if not 2 <= self.steps <= _MOST_STEPS:  # with one step no state would be handed on, and weights would have no gradient
+            raise ConfigError(f"miro: steps = {self.steps}: wanted 2 to {_MOST_STEPS}")
         if self.classes not in (0, len(SHAPES) + 1):
             raise ConfigError(f"miro: classes = {self.classes}: wanted 0, or {len(SHAPES) + 1} (background and {', '.join(SHAPES)})")
         if self.samples // self.shard_samples < 2:

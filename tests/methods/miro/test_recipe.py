@@ -40,7 +40,7 @@ def test_family_has_every_setting_of_the_simulator():
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        ({"steps": 0}, "steps"),
+        ({"steps": 1}, "steps"),
         ({"steps": 65}, "steps"),
         ({"classes": 3}, "classes"),
         ({"samples": 64}, "two shards"),
