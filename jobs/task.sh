@@ -24,6 +24,8 @@ csv_quote() { printf '"%s"' "${1//\"/\"\"}"; }
 call_of() {
   if [ -z "$sif" ]; then
     call=("${environment:+$environment/bin/}smlmbatch")
+    [ -n "$environment" ] || command -v smlmbatch > /dev/null ||
+      { echo "smlmbatch: not on PATH on $(hostname); set software.sif or software.environment in the site profile" >&2; exit 1; }
     return
   fi
   local runtime bind folder

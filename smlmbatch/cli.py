@@ -49,7 +49,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 def _deafen() -> None:
     """An ending is found, and its exit code stays: srun and torchrun end the ranks of a launch by TERM when the first of them fails."""
     for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda number, frame: None)  # Python complains aloud about a pending signal whose handler became SIG_IGN
 
 
 _NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ENAMETOOLONG)

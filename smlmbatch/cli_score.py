@@ -1,5 +1,6 @@
 """The verb that judges clusterings: score."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ def score(
     from smlmbatch.score.folders import Reading
     from smlmbatch.store.units import write_whole
 
-    _check_plot(plot_file)
-    fields = _score(truth, labels, Reading(**reading))
+    _check_files(csv_file, plot_file)
+    fields = _score(truth, labels, Reading(**reading), first=True)
     others = _score(truth, against, Reading(**reading)) if against is not None else None
     compared = compare_scores(fields, others) if others is not None else []
     methods = {str(labels): fields} | ({str(against): others} if others is not None else {})
@@ -58,19 +59,25 @@ def score(
         say("\n".join(["", *comparison_text(compared)]))
 
 
-def _score(truth: Path, labels: Path, reading: Any) -> dict[str, Any]:
+def _score(truth: Path, labels: Path, reading: Any, *, first: bool = False) -> dict[str, Any]:
     from smlmbatch.score.folders import score_tables
 
     scored = score_tables(truth, labels, reading=reading)
-    if n := sum(field.without_noise for field in scored):
+    n = sum(field.scores.n_locs > 0 and not field.true_noise for field in scored)
+    if n and first:
         fields = "1 field has" if n == 1 else f"{n} fields have"
         talk(f"warning: {fields} no true noise ({reading.truth_noise}); if another label means it, say so with --truth-noise")
+    if any(field.true_noise for field in scored) and not any(field.found_noise for field in scored):
+        talk(f"warning: {labels}: no noise ({reading.labels_noise}) was found; if another label means it, say so with --labels-noise")
     return {field.field: field.scores for field in scored}
 
 
-def _check_plot(path: Path | None) -> None:
-    if path is not None and path.suffix.lower() not in _PLOTS:
-        raise ConfigError(f"--plot {path}: wanted a name ending in {' or '.join(_PLOTS)}")
+def _check_files(csv_file: Path | None, plot_file: Path | None) -> None:
+    for option, path in (("--csv", csv_file), ("--plot", plot_file)):
+        if path is not None and path.is_dir():
+            raise ConfigError(f"{option} {path}: is a folder; wanted the name of a file")
+    if plot_file is not None and plot_file.suffix.lower() not in _PLOTS:
+        raise ConfigError(f"--plot {plot_file}: wanted a name ending in {' or '.join(_PLOTS)}")
 
 
 def _drawing(methods: dict[str, dict[str, Any]], ending: str) -> bytes:
@@ -84,8 +91,21 @@ def _drawing(methods: dict[str, dict[str, Any]], ending: str) -> bytes:
         title: [np.array([getattr(scores, figure) for scores in fields.values()]) for fields in methods.values()]
         for figure, title in TITLES.items()
     }
-    drawing = draw_score_boxes(panels, labels=[Path(name).name for name in methods])
+    drawing = draw_score_boxes(panels, labels=_short_names(methods))
     return drawing.svg if ending == ".svg" else drawing.png
+
+
+def _short_names(paths: Collection[str]) -> list[str]:
+    """The last part of each path, or the last in which they differ.
+
+    >>> _short_names(["all/dbscan", "all/miro"]), _short_names(["dbscan/labels", "miro/labels"])
+    (['dbscan', 'miro'], ['dbscan', 'miro'])
+    """
+    for n in range(1, max(len(Path(path).parts) for path in paths) + 1):
+        names = [Path(path).parts[-n:][0] for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return list(paths)
 
 
 VERBS = (score,)

@@ -28,7 +28,7 @@ from smlmbatch.cli_options import (
     work_options,
 )
 from smlmbatch.cli_talk import print_json, say, talk, tell_conditions_taken, tell_model
-from smlmbatch.errors import EXIT_FAILED_FIELDS, EXIT_USAGE, ConfigError, Interrupted, SmlmbatchError
+from smlmbatch.errors import EXIT_FAILED_FIELDS, EXIT_USAGE, ConfigError, Interrupted, RankLost, SmlmbatchError
 from smlmbatch.hpc.place import Place
 
 
@@ -63,7 +63,7 @@ def run(place: Place, /, input_path: Path, output: Path, part: Cut | None, **opt
     if part is not None:
         if options["reports_only"] or "report" in options["only"]:
             raise ConfigError("--part is a share of the fields; tables and report are of all: run without --part, or `smlmbatch report`")
-        with _met(place, stages) as seat:
+        with _met(place, stages) as met, next(_rounds(met)) as seat:
             code = _part_code(_run_fields(_planned_for(input_path, output, options), work, seat), work)
         sys.exit(code)
     plan = _plan(input_path, output, options)
@@ -212,7 +212,7 @@ def _one_by_one(shares: Sequence[tuple[Path, Cut | None, str]], work: Callable[[
     for share in shares:
         try:
             codes.append(work(*share))
-        except Interrupted:
+        except (Interrupted, RankLost):  # of this process or launch, not of the campaign
             raise
         except (SmlmbatchError, OSError) as error:
             talk(f"campaign {share[0]}: {error}")

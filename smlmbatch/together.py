@@ -57,11 +57,12 @@ def _left_by(rank: int) -> str:
 def _left(outcomes: Sequence[FieldOutcome], options: RunOptions) -> dict[str, list[str]]:
     """Fields whose unit is to be shared → file names of what is there of them."""
     wanted = set(shared_stages()) & set(options.stages)
-    return {
-        outcome.field.key: [outcome.keys[stage].unit_name for stage in sorted(outcome.fresh)]
-        for outcome in outcomes
-        if outcome.keys and outcome.failure is None and not outcome.fresh.issuperset(wanted)
-    }
+    left = {}
+    for outcome in outcomes:
+        done = {unit.stage for unit in outcome.made} if options.force else outcome.fresh
+        if outcome.keys and outcome.failure is None and not wanted.issubset(done):
+            left[outcome.field.key] = [outcome.keys[stage].unit_name for stage in sorted(outcome.fresh)]
+    return left
 
 
 def _make_shared(plan: Plan, options: RunOptions, left: dict[str, list[str]], talk: Talk, *, seat: Seat) -> list[FieldOutcome]:

@@ -64,8 +64,12 @@ def test_two_clusterings_of_the_same_fields(folders, tmp_path):
 
 
 def test_a_forgotten_noise_label_is_warned_of(folders):
-    done = smlmbatch("score", folders / "truth", folders / "good")
-    assert "5 fields have no true noise (-1)" in done.stderr
+    done = smlmbatch("score", folders / "truth", folders / "good", "--against", folders / "bad")
+    assert done.stderr.count("5 fields have no true noise (-1)") == 1
+    done = smlmbatch("score", folders / "truth", folders / "truth", "--truth-noise", "0", "--against", folders / "good")
+    assert f"{folders / 'truth'}: no noise (-1) was found" in done.stderr
+    assert "--truth-noise" not in done.stderr
+    assert str(folders / "good") not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -75,6 +79,7 @@ def test_a_forgotten_noise_label_is_warned_of(folders):
         (("truth", "good/f0.csv"), "one is a folder"),
         (("truth/f0.csv", "good/f1.csv"), "lie elsewhere"),
         (("truth", "good", "--plot", "boxes.pdf"), "wanted a name ending in .svg or .png"),
+        (("truth", "good", "--csv", "bad"), "--csv bad: is a folder"),
         (("truth/f0.csv", "good/f0.csv", "--labels-column", "nobody"), "--labels-column"),
     ],
 )

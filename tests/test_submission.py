@@ -11,8 +11,9 @@ import pytest
 
 from smlmbatch import submission
 from smlmbatch.campaign import load_plan, plan_campaign
+from smlmbatch.cli_work import _one_by_one
 from smlmbatch.config import Config, EmbedConfig
-from smlmbatch.errors import ConfigError
+from smlmbatch.errors import ConfigError, RankLost
 from smlmbatch.hpc.site import Site, site_from_dict
 from smlmbatch.submission import find_new, gpu_warning, known_campaigns, loads_of, read_list
 from tests.conftest import smlmbatch
@@ -176,6 +177,19 @@ def test_array_tasks_take_their_lines(small_campaign, tmp_path, profile):
     assert made[-1] == 4
     told = smlmbatch("ingest", tmp_path / "root", "--tasks", tasks, expect=2).stderr
     assert "SLURM_ARRAY_TASK_ID" in told
+
+
+def test_a_lost_rank_ends_the_task_and_not_one_campaign_of_it(tmp_path):
+    """What is wrong with one campaign is told, and the next has its turn; without a rank, no campaign can be worked on."""
+    begun = []
+
+    def work(output, cut, submission):
+        begun.append(output.name)
+        raise RankLost("gone") if output.name == "b" else ConfigError("no such thing")
+
+    with pytest.raises(RankLost):
+        _one_by_one([(tmp_path / name, None, "") for name in "abc"], work)
+    assert begun == ["a", "b"]
 
 
 @pytest.mark.parametrize(

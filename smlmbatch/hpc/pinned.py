@@ -58,7 +58,9 @@ class PinnedChild:
         try:
             _write(self._process.stdin, (function, item))
             raised, value = pickle.load(self._process.stdout)
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+            if isinstance(error, ValueError) and self._process.poll() is None:  # not of a pipe that `stop` has closed
+                raise
             code = self._process.wait()
             if code in (0, -signal.SIGTERM):  # told to stop between two calls or in the middle of its answer; or before it listened
                 raise Interrupted("the process of a Dask worker was told to stop") from None

@@ -1,7 +1,7 @@
 """Where torch computes: the device of a rank, what is done for it, and what the doctor says of it.
 
-`Compute` is all that training knows of a device. On a GPU, batches are made ahead by a thread, pinned there, and copied while the step
-before still runs, and forward passes are in bfloat16; on a CPU none of that. Each of these is a plain value, so that a test on a CPU can
+`Compute` is all that training knows of a device. On a GPU, batches are made ahead by a thread, pinned there, and copied without the
+host waiting, and forward passes are in bfloat16; on a CPU none of that. Each of these is a plain value, so that a test on a CPU can
 ask for it.
 """
 

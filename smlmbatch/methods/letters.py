@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from smlmbatch.errors import EXIT_INTERNAL, Interrupted, RankLost, ResourceError, SmlmbatchError
+from smlmbatch.hpc.child import ignore_signals
 from smlmbatch.hpc.place import Place
 
 if TYPE_CHECKING:  # torch
@@ -129,21 +130,28 @@ class Box:
         with _reached(self.seat):
             self._launch.compare_set(_STOP, "", json.dumps(word))
 
-    def raise_if_stopped(self) -> None:
+    def stopped(self) -> SmlmbatchError | None:
+        """The error to end with because a rank has ended; None while all go on."""
         with _reached(self.seat):
             word = json.loads(self._launch.get(_STOP)) if self._launch.check([_STOP]) else None
         if word is None:
-            return
+            return None
         if word["asked"]:
-            raise Interrupted(f"stopped with the other ranks ({word['why']})")
+            return Interrupted(f"stopped with the other ranks ({word['why']})")
         lost = RankLost(f"given up with the other ranks ({word['why']})")
         lost.exit_code = word["code"]
-        raise lost
+        return lost
+
+    def raise_if_stopped(self) -> None:
+        if error := self.stopped():
+            raise error
 
     def _raise_if_silent(self) -> None:
         now = time.monotonic()
         if now - self._listened_at < BEAT_S:
             return
+        if now - self._listened_at > SILENT_S / 2:  # busy, or suspended with all the others: who may have beaten meanwhile
+            self._heard.clear()
         self._listened_at = now
         with _reached(self.seat):
             beats = {rank: int(self._launch.add(f"beat/{rank}", 0)) for rank in range(self.seat.world)}
@@ -184,6 +192,9 @@ def _reached(seat: Seat) -> Iterator[None]:
 def all_ranks(place: Place) -> Iterator[Seat]:
     """All ranks of this launch, met. Whatever ends one of them by an error ends all; they leave together.
 
+    A launcher stops the others by a signal when the first has ended: a rank too busy to hear of the error then ends with its exit code, and
+    none is disturbed while it leaves. Interrupted, all would go back into the queue, to meet the same error again.
+
     Raises
     ------
     ResourceError
@@ -195,16 +206,23 @@ def all_ranks(place: Place) -> Iterator[Seat]:
     roll = meet(place, settle_network(place))
     seat = _seat(roll, name_of(place))
     box, left = Box(seat), threading.Event()
+    heard: list[SmlmbatchError] = []
     box.introduce()
-    heart = threading.Thread(target=_beat, args=(seat, left), daemon=True)
+    heart = threading.Thread(target=_beat, args=(seat, left, heard), daemon=True)
     heart.start()
     try:
         yield seat
     except Exception as error:
+        ignore_signals()
         with suppress(ResourceError):
+            if first := box.stopped():
+                heard.append(first)
             box.stop(error)
+        if heard and isinstance(error, Interrupted | RankLost):
+            raise heard[0] from error
         raise
     finally:
+        ignore_signals()
         roll.leave()
         left.set()
         heart.join()
@@ -212,26 +230,33 @@ def all_ranks(place: Place) -> Iterator[Seat]:
 
 def _seat(roll: "Roll", who: str) -> Seat:
     """The store's keys begin with a name of this launch's own."""
-    if roll.place.rank == 0:
-        roll.store.set("launch", secrets.token_hex(4))
+    try:
+        if roll.place.rank == 0:
+            roll.store.set("launch", secrets.token_hex(4))
+        launch = roll.store.get("launch").decode()
+    except RuntimeError as error:
+        raise roll.deserted(str(error).partition("\n")[0]) from error
     host, _, port = roll.meet_at.rpartition(":")
-    launch = roll.store.get("launch").decode()
     return Seat(host=host, port=int(port), launch=launch, rank=roll.place.rank, world=roll.place.world, who=who)
 
 
-def _beat(seat: Seat, left: threading.Event) -> None:
+def _beat(seat: Seat, left: threading.Event, heard: list[SmlmbatchError]) -> None:
+    """Show life, and remember what ended the others: if it was rank 0, the store is gone when this rank looks up from its work."""
     with suppress(ResourceError):  # told by whoever next has a letter for it
         box = Box(seat)
         while not left.wait(BEAT_S):
             box.beat()
+            if not heard and (error := box.stopped()):
+                heard.append(error)
 
 
 @contextmanager
 def one_round(seat: Seat, number: int) -> Iterator[Seat]:
     """A seat for one piece of work of several. At its end, however it comes, no rank waits for this one any longer."""
     mine = replace(seat, round=number)
+    box = Box(mine)  # now: at the end the store may be gone, and to find that out anew takes two minutes that no signal ends
     try:
         yield mine
     finally:
         with suppress(ResourceError):
-            Box(mine).put(END if seat.rank == 0 else f"{END}/{seat.rank}")
+            box.put(END if seat.rank == 0 else f"{END}/{seat.rank}")

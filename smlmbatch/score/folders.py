@@ -21,11 +21,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One field's figures; `without_noise` = every loc of the truth is in a cluster, so its noise may have another number."""
+    """One field's figures; `true_noise`, `found_noise` = locs in no cluster; none, where there should be some, may be another number's."""
 
     field: str
     scores: Scores
-    without_noise: bool
+    true_noise: int
+    found_noise: int
 
 
 def score_tables(truth: Path, labels: Path, *, reading: Reading) -> list[Scored]:
@@ -55,7 +56,7 @@ def _score_pair(name: str, truth: Path, labels: Path, *, reading: Reading) -> Sc
         truth_noise=reading.truth_noise,
         labels_noise=reading.labels_noise,
     )
-    return Scored(name, scores, bool(len(joined.truth)) and not (joined.truth == reading.truth_noise).any())
+    return Scored(name, scores, int((joined.truth == reading.truth_noise).sum()), int((joined.labels == reading.labels_noise).sum()))
 
 
 def _pairs(truth: Path, labels: Path) -> Iterator[tuple[str, tuple[Path, Path]]]:

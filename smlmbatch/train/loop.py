@@ -102,7 +102,7 @@ def start(method: Method, config: Any, options: LoopOptions, ranks: Ranks, talk:
     folder = material_folder(options.folder, recipe_sha256(method.name, config))
     material = make_material(method, config, folder, ranks, should_stop=options.should_stop)
     if any_raised(ranks, options.should_stop(), device=options.device)[0]:  # one waits here for all
-        raise Interrupted("training stopped in order before its first step; run it again to go on")
+        raise Interrupted("training stopped in order before a step was done; run it again to go on")
     return Run(method, config, options, ranks, talk, material)
 
 

@@ -1,6 +1,6 @@
 """The command line on one of several ranks, with something that goes wrong there: python -m tests.embed.rank FAULT ARGUMENTS...
 
-Rank 0 takes its time, so that the others get blocks of every shared unit.
+Rank 0 takes its time over whole blocks, so that the others get some of every shared unit.
 """
 
 import os
@@ -18,10 +18,10 @@ MARK = Path(os.environ.get("MARK", "/nowhere"))
 embed_counts = stage.embed_counts
 
 
-def slowly(*arguments, **options):
-    if RANK == 0:
-        time.sleep(0.4)
-    return embed_counts(*arguments, **options)
+def slowly(network, counts, **options):
+    if RANK == 0 and len(counts) == stage.BATCH:
+        time.sleep(1.0)
+    return embed_counts(network, counts, **options)
 
 
 def hit(counts):

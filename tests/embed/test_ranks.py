@@ -1,13 +1,10 @@
 """Embedding by several ranks: the digest of one process, whatever they share, and whatever goes wrong on one of them."""
 
 import json
-import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -18,7 +15,8 @@ from smlmbatch.methods.contrastive.recipe import Contrastive, ContrastiveConfig
 from smlmbatch.methods.model import save_model
 from smlmbatch.store.arrays import UnitReader
 from smlmbatch.upkeep import standing
-from tests.conftest import ROOT, smlmbatch
+from tests.conftest import smlmbatch
+from tests.methods.launching import Launch
 
 pytestmark = pytest.mark.slow
 
@@ -79,22 +77,11 @@ def finished(output: Path) -> list[tuple[str, str]]:
 
 def ranks(world: int, *arguments: object, expect: tuple[int, ...] = (0,), fault: str = "none", mark: Path | None = None) -> list[str]:
     """The command on so many ranks, as torchrun starts them; what each said."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
-    common |= {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error", "MARK": str(mark)}
-    command = [sys.executable, "-m", "tests.embed.rank", fault, *map(str, arguments)]
-    started = [
-        subprocess.Popen(
-            command, env=os.environ | common | {"RANK": str(r), "LOCAL_RANK": str(r)}, cwd=ROOT, stderr=subprocess.PIPE, text=True
-        )
-        for r in range(world)
-    ]
-    said = [process.communicate(timeout=400)[1] for process in started]
-    codes = tuple(process.returncode for process in started)
-    assert codes == expect * (world // len(expect)), "\n".join(said)
-    return said
+    with TemporaryDirectory() as logs, Launch(world, Path(logs), PYTHONWARNINGS="error", MARK=str(mark)) as launch:
+        launch.start("-m", "tests.embed.rank", fault, *arguments)
+        codes = tuple(launch.codes(timeout_s=400))
+        assert codes == expect * (world // len(expect)), launch.said()
+        return [launch.text(rank) for rank in range(world)]
 
 
 def helped(said: str) -> list[tuple[int, int]]:
@@ -125,6 +112,16 @@ def test_two_and_three_ranks_give_what_one_gives(output, one, measured, tmp_path
     assert sum(len(helped(words[1])) for words in parts) == 2
     assert finished(two) == one
     assert not [line for words in ranks(2, "embed", two) for line in words.splitlines() if " rows " in line or "helped" in line]
+
+
+def test_shared_units_are_made_again_when_asked(source, output, one):
+    """--force: they are there already, and must not be passed over for that."""
+    smlmbatch("embed", output)
+    said = ranks(2, "run", source, output, "--part", "1/1", "--only", "embed", "--force")
+    again = re.findall(r"embed +(\w+)-\w+ .* made again: same digest", "\n".join(said))
+    assert sorted(again) == [name.removesuffix(".csv") for name in sorted(SIDES_UM)], said
+    assert sum(len(helped(words)) for words in said) == 2
+    assert finished(output) == one
 
 
 def test_what_a_helper_meets_is_the_units_failure(output, one, tmp_path):

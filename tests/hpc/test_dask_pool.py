@@ -5,16 +5,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import closing, contextmanager
 from functools import partial
 
 import pytest
+from distributed import Client
 
 from smlmbatch.errors import ConfigError, Interrupted, ResourceError
 from smlmbatch.hpc import dask_pool
 from smlmbatch.hpc.child import WorkerDied
 from smlmbatch.hpc.dask_meeting import serve
 from smlmbatch.hpc.dask_units import Stranger, Terms, own_terms
+from smlmbatch.hpc.pinned import PinnedChild
 from smlmbatch.hpc.pool import map_units
 from tests.conftest import ROOT
 
@@ -112,6 +115,11 @@ def hold(folder, x):
     return x
 
 
+def pause(_):
+    time.sleep(0.5)
+    return os.getppid(), os.getpid()
+
+
 # ---- ours
 
 
@@ -155,7 +163,53 @@ def wait_or_square(folder, x):
     return square(x) if x else wait_and_tell(folder, x)
 
 
+def test_a_child_that_is_told_to_stop_before_it_listens_blames_nobody():
+    """While Python starts, TERM kills it: its worker is leaving, and the item did nothing wrong."""
+    child = PinnedChild()
+    child.stop()
+    with pytest.raises(Interrupted):
+        child.call(square, 1)
+
+
 # ---- workers that come and go
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_holds_nobody_up(tmp_path, monkeypatch):
+    """Dask waits without end for an answer of all: of versions, of the work being taken up, and of its being laid down."""
+    monkeypatch.setattr(dask_pool, "ANSWER_S", 3)
+    monkeypatch.setattr(dask_pool, "GRACE_S", 1)
+    monkeypatch.setattr(dask_pool, "LOOK_S", 1)
+    told, file = [], tmp_path / "meeting.json"
+    with serve(file), workers(file, 2):
+        by = Counter(worker for worker, _ in deal(pause, range(12), str(file), tmp_path).values())
+        assert len(by) == 2
+        hung = min(by)
+        os.kill(hung, signal.SIGSTOP)
+        try:
+            with closing(map_units(pause, range(12), workers=1, scheduler=str(file), scratch=tmp_path, talk=told.append)) as results:
+                _, (worker, _) = next(results)
+            assert worker != hung
+        finally:
+            os.kill(hung, signal.SIGCONT)
+    assert told == ["not every Dask worker answers within 3 s; the others go on"] * 2
+
+
+def test_a_question_is_put_again_when_a_worker_is_lost_in_the_middle_of_it(ours, tmp_path, monkeypatch):
+    """The others may not have got it, and would be sent away for not having taken up the work."""
+    register, lost = Client._register_worker_plugin, []
+
+    async def lose_one(self, *arguments, **named):
+        if not lost:
+            lost.append(1)
+            raise OSError("a worker was killed")
+        return await register(self, *arguments, **named)
+
+    monkeypatch.setattr(Client, "_register_worker_plugin", lose_one)
+    assert deal(square, range(4), ours, tmp_path) == {x: x * x for x in range(4)}
+    assert lost
+
+
 
 
 @pytest.mark.slow

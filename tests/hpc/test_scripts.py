@@ -227,9 +227,16 @@ def test_command_of_an_environment(host, output):
 
 
 def test_command_on_path(host, output):
+    host.program("smlmbatch", "")
     run_task(host, output, stage="report", profile={})
     ((*_, command, verb, out, _, tasks),) = host.calls("srun")
     assert (command, verb, out, Path(tasks).name) == ("smlmbatch", "report", str(output), "tasks-report.csv")
+
+
+def test_a_profile_that_says_nothing_of_software_is_told_on_a_node_without(host, output):
+    _, done = run_task(host, output, profile={}, expect=1)
+    assert "set software.sif or software.environment in the site profile" in done.stderr
+    assert host.calls("srun") == []
 
 
 @pytest.mark.parametrize(("stage", "nv"), [("tile", []), ("measure", ["--nv"])])
@@ -299,6 +306,7 @@ def test_a_cancelled_task_is_not_brought_back(host, output):
 
 
 def test_node_is_set_up_before_the_command(host, output):
+    host.program("smlmbatch", "")
     module = host.folder / "module.sh"
     module.write_text('module() { echo "module $*"; [ "$2" != absent ]; }\nexport -f module\n')
     profile = {"software": {"modules": ["one", "two/2"], "setup": ["echo \"set up 'x'\"", "NOTE=1"]}}

@@ -3,13 +3,16 @@
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import torch
 
-from smlmbatch.errors import SmlmbatchError
+from smlmbatch.errors import ConfigError, SmlmbatchError
+from smlmbatch.hpc.child import stop_once
 from smlmbatch.hpc.place import read_place
+from smlmbatch.methods.letters import Box, all_ranks
 from smlmbatch.methods.ranks import joined
 
 
@@ -28,6 +31,21 @@ def work(act: str, folder: Path) -> None:
             time.sleep(0.5)  # the others leave long before
 
 
+def share() -> None:
+    """Rank 1 gives up while the other is busy; both are stopped then, as by srun: one at its work, one on its way out."""
+    place = read_place()
+    signal.signal(signal.SIGTERM, stop_once)
+    with all_ranks(place) as seat:
+        if place.rank == 1:
+            threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            raise ConfigError("no such thing")
+        while not Box(seat).stopped():
+            time.sleep(0.1)
+        time.sleep(3.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(600)
+
+
 def _fail(folder: Path) -> None:
     raise OSError(28, "No space left on device", str(folder))
 
@@ -43,7 +61,7 @@ ACTS = {
 
 if __name__ == "__main__":
     try:
-        work(sys.argv[1], Path(sys.argv[2]))
+        share() if sys.argv[1] == "share" else work(sys.argv[1], Path(sys.argv[2]))
     except SmlmbatchError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         sys.exit(error.exit_code)

@@ -51,8 +51,8 @@ def test_all_meet_and_leave_together(place):
 
 def test_missing_ranks_are_named_and_all_that_came_say_so(place):
     """Ranks 2 and 3 of the second node never come; ranks 0 and 1 end alike, at once after the time."""
-    errors = together(*(lambda r=rank: meet(replace(place, rank=r), HERE, wait_s=2.0) for rank in range(2)))
-    said = re.escape(f"waited 2 s at {place.master} for rank 2, rank 3; nobody came from node2.invalid. Look whether")
+    errors = together(*(lambda r=rank: meet(replace(place, rank=r), HERE, wait_s=6.0) for rank in range(2)))
+    said = re.escape(f"waited 6 s at {place.master} for rank 2, rank 3; nobody came from node2.invalid. Look whether")
     for rank, error in enumerate(errors):
         assert type(error) is ResourceError
         assert re.match(f"rank {rank} of 4 on localhost: {said}", str(error)), error
@@ -169,6 +169,15 @@ def test_what_a_rank_gives_up_for_ends_the_others_as_an_error(tmp_path, failing)
     assert codes == [2, 2, 2], said
     for rank in {0, 1, 2} - {failing}:
         assert re.search(rf"rank {rank} of 3 on .*: rank {failing} \(.*\) gave up: .*No space left on device", said[rank]), said
+
+
+@pytest.mark.slow
+def test_who_shares_work_ends_with_the_first_ones_exit_code(tmp_path):
+    """Though both hear TERM: 75 would send the job back into the queue, to fail again."""
+    codes, said = act(tmp_path, "share", world=2)
+    assert codes == [2, 2], said
+    assert re.search(r"RankLost: given up with the other ranks \(rank 1 of 2 on .*: no such thing\)", said[0]), said
+    assert "ConfigError: no such thing" in said[1], said
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def check(found, count):
 
 @pytest.mark.parametrize("count", [0, 1, 7, 100])
 def test_every_block_is_made_once_and_comes_in_order(seats, count):
-    shares = [Squares(count, wait_s=wait_s) for wait_s in (0.004, 0.0, 0.001)]
+    shares = [Squares(count, wait_s=wait_s) for wait_s in (0.02, 0.001, 0.002)]
     with ThreadPoolExecutor() as threads:
         made = [threads.submit(helping, seat, share) for seat, share in zip(seats[1:], shares[1:], strict=True)]
         found = [Leader(seats[0], ORDER).gather(shares[0]) for _ in range(2)]  # two units, one after the other
@@ -134,7 +134,7 @@ def test_a_helpers_error_is_the_units_and_the_next_unit_goes_on(seats):
     with ThreadPoolExecutor() as threads:
         helper = threads.submit(once_badly)
         with pytest.raises(InputError, match="is bad"):
-            Leader(seats[0], ORDER).gather(Squares(50, wait_s=0.02))
+            Leader(seats[0], ORDER).gather(Squares(50, wait_s=0.2))
         check(Leader(seats[0], ORDER).gather(Squares(50, wait_s=0.02)), 50)
         Box(seats[0]).put(END)
         assert helper.result(timeout=60)[0] == 0
@@ -154,7 +154,7 @@ def test_who_sees_other_blocks_than_rank_0_is_told(seats):
     with ThreadPoolExecutor() as threads:
         threads.submit(helping, seats[1], Squares(9))
         with pytest.raises(ResourceError, match=r"rank 1 of 3 on n1: sees 9 blocks of embed of f, rank 0 sees 40"):
-            Leader(seats[0], ORDER).gather(Squares(40, wait_s=0.05))
+            Leader(seats[0], ORDER).gather(Squares(40, wait_s=0.3))
         Box(seats[0]).put(END)
 
 
@@ -167,7 +167,7 @@ def test_a_dead_process_of_a_helper_is_the_units_failure(seats):
     with ThreadPoolExecutor() as threads:
         threads.submit(die)
         with pytest.raises(WorkerDied, match="rank 1 of 3 on n1 was killed"):
-            Leader(seats[0], ORDER).gather(Squares(40, wait_s=0.05))
+            Leader(seats[0], ORDER).gather(Squares(40, wait_s=0.3))
         Box(seats[0]).put(END)
 
 
@@ -203,12 +203,54 @@ def test_who_gives_up_hands_on_its_exit_code(seats):
     assert caught.value.exit_code == ConfigError.exit_code
 
 
+def test_a_busy_rank_remembers_why_another_gave_up(seats, monkeypatch):
+    monkeypatch.setattr(letters, "BEAT_S", 0.05)
+    left, heard = threading.Event(), []
+    heart = threading.Thread(target=letters._beat, args=(seats[1], left, heard))
+    heart.start()
+    Box(seats[0]).stop(ConfigError("no such thing"))
+    deadline = time.monotonic() + 60
+    while not heard and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left.set()
+    heart.join()
+    assert [(type(error), error.exit_code) for error in heard] == [(RankLost, ConfigError.exit_code)]
+    assert "rank 0 of 3 on n0: no such thing" in str(heard[0])
+
+
+def test_ranks_that_were_suspended_together_are_not_silent(seats, monkeypatch):
+    """A suspended job goes on: the first look finds beats as old as the pause."""
+    box, now = Box(seats[0]), 1000.0
+    monkeypatch.setattr(letters.time, "monotonic", lambda: now)
+    box._raise_if_silent()
+    now += 10 * letters.SILENT_S
+    box._raise_if_silent()
+    for _ in range(4):
+        now += letters.SILENT_S / 4
+        box._raise_if_silent()
+    now += letters.BEAT_S
+    with pytest.raises(RankLost, match="is silent"):
+        box._raise_if_silent()
+
+
+def test_a_round_ends_at_once_when_the_store_is_gone(capfd):
+    """Rank 0 is dead: to look for it once more would take two minutes, in which no signal is heard."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    seat = Seat(host="127.0.0.1", port=store.port, launch="l", rank=1, world=2, who="rank 1 of 2 on n1")
+    begun = time.monotonic()
+    with pytest.raises(RankLost), one_round(seat, 0) as mine:
+        box = Box(mine)
+        del store
+        box.wait("what never comes")
+    assert time.monotonic() - begun < letters.ANSWER_S
+
+
 def test_a_silent_rank_is_named(seats, monkeypatch):
     monkeypatch.setattr(letters, "BEAT_S", 0.05)
-    monkeypatch.setattr(letters, "SILENT_S", 0.5)
+    monkeypatch.setattr(letters, "SILENT_S", 3.0)
     left = threading.Event()
     Box(seats[2]).introduce()
-    hearts = [threading.Thread(target=letters._beat, args=(seat, left)) for seat in seats[:2]]
+    hearts = [threading.Thread(target=letters._beat, args=(seat, left, [])) for seat in seats[:2]]
     for heart in hearts:
         heart.start()
     with pytest.raises(RankLost, match="rank 2 of 3 on n2 is silent"):

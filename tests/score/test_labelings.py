@@ -112,7 +112,7 @@ def test_folders_are_matched_by_name(table):
     scored = score_tables(truth, labels, reading=Reading())
     assert [field.field for field in scored] == ["a", "b"]
     assert [field.scores.ari for field in scored] == [0, 1]
-    assert not any(field.without_noise for field in scored)
+    assert [(field.true_noise, field.found_noise) for field in scored] == [(1, 2), (1, 1)]
     table("found/c.csv", label=[1])
     with pytest.raises(InputError, match=r"found: 1 of 3 tables have no partner in .*truth, the first is c.csv"):
         score_tables(truth, labels, reading=Reading())
@@ -137,7 +137,7 @@ def test_what_can_not_be_paired_is_said(tmp_path, table):
 def test_noise_that_no_loc_has_is_noticed(table):
     truth, found = table("t.csv", **XY, label=[1, 1, 1, 0]), table("l.csv", label=[5, 5, 5, -1])
     (field,) = score_tables(truth, found, reading=Reading())
-    assert field.without_noise
+    assert (field.true_noise, field.found_noise) == (0, 1)
     (field,) = score_tables(truth, found, reading=Reading(truth_noise=0))
-    assert not field.without_noise
+    assert (field.true_noise, field.found_noise) == (1, 1)
     assert field.scores.ji_c == 1

@@ -54,6 +54,15 @@ def test_damaged_one_gives_way_to_the_one_before(tmp_path, keep):
     assert load(tmp_path)["step"] == 1
 
 
+def test_damaged_one_takes_no_place_of_a_good_one(tmp_path):
+    """Gone on from 2, as 30 can't be read: 2 and the next must both stay."""
+    for step in (1, 2, 30):
+        path = save_checkpoint(tmp_path, state(step))
+    path.write_bytes(b"")
+    save_checkpoint(tmp_path, state(10))
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["step_00000002.pt", "step_00000010.pt"]
+
+
 def test_flipped_byte_is_noticed(tmp_path):
     """Numbers that a disk changed are not trained on."""
     for step in (1, 2):

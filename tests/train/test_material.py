@@ -11,7 +11,7 @@ from smlmbatch.methods.method import Alone
 from smlmbatch.train import material as room
 from smlmbatch.train.material import epoch_batches, make_material, validation_batches
 from smlmbatch.train.order import ROUND_SHARDS, round_order, rounds, shard_order
-from smlmbatch.train.shards import read_rows, shard_path
+from smlmbatch.train.shards import read_rows, shard_path, write_shard
 
 
 class Rank(Alone):
@@ -213,6 +213,21 @@ def test_shards_are_made_once_and_by_any_number_of_ranks_alike(tmp_path, method)
         path.unlink()
         make_material(method, Config, tmp_path / "one", Alone())
         assert method.made == [3]
+
+
+def test_asked_to_stop_it_makes_no_more_and_goes_on_there(tmp_path):
+    method = Numbers()
+    make_material(method, Config, tmp_path, Alone(), should_stop=lambda: len(method.made) == 3)
+    assert method.made == [0, 1, 2]
+    make_material(method, Config, tmp_path, Alone())
+    assert method.made == list(range(10))
+
+
+@pytest.mark.parametrize("ragged", [(), ("value",)])
+def test_arrays_that_lie_by_columns_are_read_as_they_were(tmp_path, ragged):
+    by_columns = np.asfortranarray(np.arange(12.0).reshape(4, 3))
+    write_shard(tmp_path, 0, {"value": [by_columns, by_columns[:0]] if ragged else by_columns}, ragged=ragged)
+    assert (read_rows(shard_path(tmp_path, 0, "value"), 1, 4) == by_columns[1:]).all()
 
 
 def test_counts_are_kept_small_and_whole(tmp_path):

@@ -121,6 +121,19 @@ def test_going_on_equals_never_having_stopped(tmp_path):
     assert metrics[0] == metrics[1]
 
 
+def test_asked_to_stop_while_samples_are_drawn(tmp_path):
+    """That may take many minutes; what is drawn stays."""
+    asked = []
+
+    def should_stop():
+        asked.append(None)
+        return len(asked) > 1
+
+    with pytest.raises(Interrupted, match="before a step was done"):
+        train(Contrastive(), TINY, options(tmp_path, should_stop=should_stop), Alone(), lambda said: None)
+    assert {path.name[:6] for path in (tmp_path / "material").rglob("*.npy")} == {"000000"}
+
+
 def command(folder):
     settings = {"samples": 512, "shard_samples": 64, "batch": 8, "epochs": 2}
     changes = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
