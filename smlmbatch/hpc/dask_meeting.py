@@ -71,13 +71,15 @@ def serve(file: Path, *, interface: str = "", tls: bool = True) -> Iterator[Meet
     Raises
     ------
     ConfigError
-        the file is there already, no such interface, or TLS without the package `cryptography`
+        the file is there already or its folder isn't, no such interface, or TLS without the package `cryptography`
     """
     keep_dask_quiet()
     from distributed import Scheduler, SpecCluster
 
     if file.exists():
         raise ConfigError(f"--serve {file}: there already: another run may be serving there; name another file, or remove it")
+    if not file.parent.is_dir():
+        raise ConfigError(f"--serve {file}: no such folder: name a file in one that all workers see, and not in a new OUTPUT")
     security = _temporary_security() if tls else None
     protocol = "tls://" if tls else "tcp://"
     options = {"host": own_address(interface), "port": 0, "protocol": protocol, "security": security} | NO_PAGES

@@ -46,6 +46,13 @@ def test_two_at_one_file(tmp_path):
     assert (tmp_path / "m.json").exists()
 
 
+def test_a_meeting_in_an_output_that_is_not_there_yet(tmp_path):
+    """A run takes no folder for its new OUTPUT that holds something already."""
+    with pytest.raises(ConfigError, match="no such folder: name a file in one"), serve(tmp_path / "out" / "m.json"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_files_that_are_none(tmp_path):
     with pytest.raises(ConfigError, match="no such file after 0 s"):
         wait_for_meeting(str(tmp_path / "none"), wait_s=0)

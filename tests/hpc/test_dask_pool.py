@@ -210,8 +210,6 @@ def test_a_question_is_put_again_when_a_worker_is_lost_in_the_middle_of_it(ours,
     assert lost
 
 
-
-
 @pytest.mark.slow
 def test_a_worker_that_is_told_to_leaves_and_another_takes_its_item(tmp_path):
     """SLURM's warning, which reaches every process, is for whoever deals out: none of a worker's may die of it, or react."""
