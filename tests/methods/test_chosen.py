@@ -15,6 +15,7 @@ from smlmbatch.methods import folders
 from smlmbatch.methods.chosen import choose, embed_settings, settle
 from smlmbatch.methods.contrastive.recipe import Contrastive, ContrastiveConfig
 from smlmbatch.methods.folders import keep_copy, known_copies, model_sha256, shipped
+from smlmbatch.methods.miro.recipe import Miro, MiroConfig
 from smlmbatch.methods.model import load_model, save_model
 
 NETWORK = ContrastiveConfig(features=16, channels=(4, 4))
@@ -138,6 +139,11 @@ def spoil_nan(folder: Path) -> None:
     )
 
 
+def spoil_method(folder: Path) -> None:
+    config = MiroConfig(hidden=4, edge_hidden=4, steps=2)
+    save_model(folder, Miro(), config, Miro().build(config))
+
+
 BAD = {
     "weights missing": (spoil_missing, r"model\.safetensors is missing"),
     "weights cut": (spoil_short, "can't be read"),
@@ -153,7 +159,8 @@ BAD = {
     "not a number": (spoil_nan, "gives vectors that are no numbers"),
     "settings missing": (lambda folder: (folder / "config.toml").unlink(), r"config\.toml is missing"),
     "no TOML": (lambda folder: (folder / "config.toml").write_text("side_nm ="), "is not TOML"),
-    "another method": (lambda folder: edit(folder, 'method = "contrastive"', 'method = "miro"'), "method = 'miro'"),
+    "no method of ours": (lambda folder: edit(folder, 'method = "contrastive"', 'method = "simsiam"'), "method = 'simsiam'"),
+    "another method": (spoil_method, "is a model of the method miro"),
     "method is a list": (lambda folder: edit(folder, 'method = "contrastive"', "method = [1]"), r"method = \[1\]"),
     "no section": (lambda folder: (folder / "config.toml").write_text('method = "contrastive"\ncontrastive = 3\n'), "wanted a section"),
     "unknown key": (lambda folder: edit(folder, "features = 16", "feature = 16"), "unknown key feature"),
