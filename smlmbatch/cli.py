@@ -47,9 +47,14 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _deafen() -> None:
-    """An ending is found, and its exit code stays: srun and torchrun end the ranks of a launch by TERM when the first of them fails."""
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda number, frame: None)  # Python complains aloud about a pending signal whose handler became SIG_IGN
+    """An ending is found, and its exit code stays: srun and torchrun end the ranks of a launch by TERM when the first of them fails.
+
+    First a handler of our own takes what is pending, for Python complains aloud of a pending signal whose handler became SIG_IGN. Then
+    SIG_IGN: when the interpreter ends, which takes torch a while, Python puts handlers back to the default, and that alone it leaves.
+    """
+    for handler in (lambda number, frame: None, signal.SIG_IGN):
+        for number in STOP_SIGNALS:
+            signal.signal(number, handler)
 
 
 _NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ENAMETOOLONG)
