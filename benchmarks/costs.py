@@ -22,7 +22,7 @@ SIZES = (("small", 7, 40), ("large", 40, 700))  # about 2,000 and 700,000 locs a
 def measure_costs(folder: Path) -> dict[str, Any]:
     """Fit the cost model through small and large simulated fields and write it where plans read it from."""
     records = {name: _run_simulated(folder / name, cell_um, density) for name, cell_um, density in SIZES}
-    of_fields = ("ingest", "tile", "quality", "measure", "embed")
+    of_fields = ("ingest", "tile", "quality", "measure", "embed", "cluster", "pick")
     stages = {stage: fit_cost(_point(records[name], stage) for name, _, _ in SIZES) for stage in of_fields}
     stages["ingest"]["most_mib"] = 2048  # --memory bounds it
     stages["report"] = fit_cost(_report_point(folder / f"report{fields}", fields) for fields in (10, 200))
@@ -47,7 +47,7 @@ def _point(records: list[UnitRecord], stage: str) -> tuple[float, float, float]:
 def _report_point(folder: Path, fields: int) -> tuple[float, float, float]:
     smlmbatch("simulate", folder, "--replicates", fields // 2)  # of the usual size: its pages show every field's locs
     smlmbatch("plan", folder / "input", folder / "out")
-    smlmbatch("embed", folder / "out")
+    smlmbatch("pick", folder / "out")
     _, cpu_s, peak_mib = cost_of("report", folder / "out")
     return fields, cpu_s, peak_mib
 

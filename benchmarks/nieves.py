@@ -6,25 +6,39 @@ fields that the MIRO paper trained on. 12 fields a set: four to tune on (those t
 report. What a method is tuned by is the mean of JI_c, ARI_c and AMI over its four fields (undefined = 0); ARI-dagger isn't in it, as
 many tiny false clusters raise it.
 
-python -m benchmarks.nieves FOLDER --method dbscan        adds to benchmarks/nieves.json, writes benchmarks/NIEVES.md of all in it
+`miro` is the general model with nothing tuned, told only whether molecules blink; `miro-fewshot` is tuned to the clusters of the three
+fields as `smlmbatch train miro --templates` does it, with its defaults.
 
-A further method is a class with `tune` and `labels`, and a line in METHODS.
+python -m benchmarks.nieves FOLDER --method dbscan        adds to benchmarks/nieves.json, writes benchmarks/NIEVES.md of all in it
+python -m benchmarks.nieves FOLDER --method miro-fewshot --kind blink --missing        two kinds may run beside each other
+
+A further method is a class with `looks_at`, `tune` and `labels`, and a line in METHODS.
 """
 
 import argparse
+import fcntl
 import json
+import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smlmbatch.clustering.dbscan import dbscan_labels
+from smlmbatch.methods.folders import model_sha256, shipped
 from smlmbatch.score.figures import FIGURES, Scores, score_field
 
+if TYPE_CHECKING:
+    from smlmbatch.methods.model import Model
+
 HERE = Path(__file__).parent
+KEPT, PAGE = HERE / "nieves.json", HERE / "NIEVES.md"
+KINDS = ("gt", "blink")
 SETS = tuple(f"sc{number:02d}_{kind}" for kind in ("gt", "blink") for number in range(2, 11))
 TUNED_BY = ("ji_c", "ari_c", "ami")
 CELLS = ("ari_dagger", "iou", "ji_c", "ari_c")  # the columns in which a method is compared with the baseline, set by set
@@ -36,13 +50,22 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a set; positions (n,) f4 nm, truth (n,) integers with 0 = in no cluster."""
+    """One field of a set; positions (n,) f4 nm, truth (n,) integers with 0 = in no cluster; whether the MIRO paper trained on it."""
 
     set_name: str
     number: int
     x_nm: NDArray[np.float32]
     y_nm: NDArray[np.float32]
     truth: NDArray[np.int16]
+    in_paper: bool = False
+
+    @property
+    def xy_nm(self) -> NDArray[np.float32]:
+        return np.column_stack([self.x_nm, self.y_nm])
+
+    @property
+    def blinking(self) -> bool:
+        return self.set_name.endswith("blink")
 
     def score(self, labels: NDArray[np.integer], *, overlap: bool = True) -> Scores:
         """Figures of labels with -1 for noise."""
@@ -50,7 +73,15 @@ class Field:
 
 
 class Method(Protocol):
-    """What can be measured. `tune` sees the fields of one set; settings are what JSON can hold."""
+    """What can be measured. `tune` sees those of a set's tuning fields that it `looks_at`; settings are what JSON can hold.
+
+    `made_with` says which version of it figures are of; "" where there is but one.
+    """
+
+    @property
+    def made_with(self) -> str: ...
+
+    def looks_at(self, fields: Sequence[Field]) -> Sequence[Field]: ...
 
     def tune(self, fields: Sequence[Field]) -> Settings: ...
 
@@ -60,8 +91,12 @@ class Method(Protocol):
 class TunedDbscan:
     """DBSCAN with the eps and the number of locs, of a grid, that are best on the tuning fields; the first of equally good ones."""
 
+    made_with = ""
     EPS_NM = (*range(10, 50, 4), *range(50, 105, 6))
     MIN_LOCS = (3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 60, 75, 95, 120)
+
+    def looks_at(self, fields: Sequence[Field]) -> Sequence[Field]:
+        return fields
 
     def tune(self, fields: Sequence[Field]) -> Settings:
         grid = [{"eps_nm": eps_nm, "min_locs": min_locs} for eps_nm in self.EPS_NM for min_locs in self.MIN_LOCS]
@@ -84,7 +119,70 @@ class PublishedDbscan(TunedDbscan):
         return {"eps_nm": eps_nm, "min_locs": min_locs}
 
 
-METHODS: Mapping[str, Method] = {"dbscan": TunedDbscan(), "dbscan-published": PublishedDbscan()}
+@dataclass
+class GeneralMiro:
+    """MIRO as it is shipped. Whether molecules blink is told, as a sample sheet would; a field's own first pass gives the rest."""
+
+    folder: Path = field(default_factory=lambda: shipped("miro"))
+
+    @property
+    def made_with(self) -> str:
+        return model_sha256(self.folder)
+
+    @cached_property
+    def model(self) -> "Model":
+        from smlmbatch.methods.model import load_model
+
+        return load_model(self.folder)
+
+    def looks_at(self, fields: Sequence[Field]) -> Sequence[Field]:
+        return ()
+
+    def tune(self, fields: Sequence[Field]) -> Settings:
+        return {}
+
+    def labels(self, field: Field, settings: Settings) -> NDArray[np.integer]:
+        from smlmbatch.methods.miro.context import acquisition
+        from smlmbatch.methods.miro.infer import find_clusters
+
+        return find_clusters(self.model.network, field.xy_nm, taken=acquisition(blinking=field.blinking)).labels
+
+
+@dataclass
+class FewShotMiro(GeneralMiro):
+    """MIRO tuned, from the shipped model, to the clusters of the fields that the paper trained on."""
+
+    def looks_at(self, fields: Sequence[Field]) -> Sequence[Field]:
+        return [field for field in fields if field.in_paper]
+
+    def tune(self, fields: Sequence[Field]) -> Settings:
+        from smlmbatch.hpc.place import Place
+        from smlmbatch.methods.miro.tuning import TunedMiro
+        from smlmbatch.methods.model import load_model
+        from smlmbatch.simulate.templates import templates_of
+        from smlmbatch.train.session import train_model
+
+        begun_s = time.process_time()
+        name = fields[0].set_name
+        method = TunedMiro(templates_of(name, [(field.xy_nm, field.truth) for field in fields]), self.model)
+        recipe = method.recipe(blinking="yes" if fields[0].blinking else "no")
+        with tempfile.TemporaryDirectory() as folder:
+            train_model(method, recipe, Path(folder) / "m", place=Place(), device="cpu", judge_seeds=0, talk=lambda said: None)
+            self.tuned = load_model(Path(folder) / "m")
+        return {"cpu_min": round((time.process_time() - begun_s) / 60, 1)}
+
+    def labels(self, field: Field, settings: Settings) -> NDArray[np.integer]:
+        from smlmbatch.methods.miro.infer import find_clusters
+
+        return find_clusters(self.tuned.network, field.xy_nm).labels
+
+
+METHODS: Mapping[str, type[Method]] = {
+    "dbscan": TunedDbscan,
+    "dbscan-published": PublishedDbscan,
+    "miro": GeneralMiro,
+    "miro-fewshot": FewShotMiro,
+}
 
 
 def goodness(field: Field, labels: NDArray[np.integer]) -> float:
@@ -100,18 +198,21 @@ def read_set(folder: Path, name: str) -> tuple[list[Field], list[Field]]:
         columns = {column: table[column] for column in ("x_nm", "y_nm", "label", "fov")}
     others = sorted(set(said["fovs"]) - set(said["paper_training_fovs"]))
     tuning = sorted([*said["paper_training_fovs"], others[0]])
-    fields = {
-        number: Field(name, number, *(columns[c][columns["fov"] == number] for c in ("x_nm", "y_nm", "label"))) for number in said["fovs"]
-    }
+    fields = {}
+    for number in said["fovs"]:
+        x_nm, y_nm, truth = (columns[c][columns["fov"] == number] for c in ("x_nm", "y_nm", "label"))
+        fields[number] = Field(name, number, x_nm, y_nm, truth, number in said["paper_training_fovs"])
     return [fields[number] for number in tuning], [fields[number] for number in others[1:]]
 
 
 def measure(method: Method, folder: Path, name: str) -> dict[str, Any]:
     """Tune on a set's tuning fields, score the others."""
     tuning, reported = read_set(folder, name)
+    tuning = list(method.looks_at(tuning))
     settings = method.tune(tuning)
     scores = {str(field.number): field.score(method.labels(field, settings)).to_dict() for field in reported}
-    return {"settings": settings, "tuned_on": [field.number for field in tuning], "fields": scores}
+    tuned_on = [field.number for field in tuning]
+    return {"settings": settings, "tuned_on": tuned_on, "made_with": method.made_with, "fields": scores}
 
 
 # ---- the table
@@ -127,7 +228,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """A line per set and method, and the means over sets."""
     yield "| set | method | settings | " + " | ".join(SHOWN) + " |"
     yield "|---" * (3 + len(SHOWN)) + "|"
-    for kind in ("gt", "blink"):
+    for kind in KINDS:
         sets = [name for name in SETS if name.endswith(kind) and any(name in found for found in results.values())]
         for name in sets:
             for method, found in results.items():
@@ -165,20 +266,24 @@ def _line(name: str, method: str, settings: str, figures: Mapping[str, float]) -
 
 def document(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The whole page: where the figures come from, the table, each set's split."""
-    any_method = next(iter(results.values()))
-    split = [f"| {name} | {', '.join(map(str, own['tuned_on']))} | {', '.join(own['fields'])} |" for name, own in any_method.items()]
+    base, fewshot = results[BASELINE], results.get("miro-fewshot", {})
+    numbers = {name: [own[name]["tuned_on"] if name in own else () for own in (base, fewshot)] for name in base}
+    shown = {name: " | ".join(", ".join(map(str, own)) for own in both) for name, both in numbers.items()}
+    split = [f"| {name} | {shown[name]} | {', '.join(own['fields'])} |" for name, own in base.items()]
     lines = [
         "# Clustering methods on the benchmark of Nieves et al.",
         "",
         "Written by `python -m benchmarks.nieves`. Means over the eight fields of a set on which nothing was tuned; `gt` without, `blink`",
-        "with multiple blinking. Tuned by the mean of JI_c, ARI_c and AMI on four other fields. Settings of DBSCAN: eps (nm), locs.",
+        "with multiple blinking. DBSCAN is tuned by the mean of JI_c, ARI_c and AMI on four other fields; its settings: eps (nm), locs.",
+        "`miro` is tuned on nothing, and told whether molecules blink. `miro-fewshot` is tuned to the marked clusters of three fields,",
+        "those that the MIRO paper trained on; shown are its CPU minutes.",
         "",
         *table(results),
         "",
         *above_baseline(results),
         "",
-        "| set | tuned on fields | reported |",
-        "|---|---|---|",
+        "| set | dbscan tuned on fields | miro-fewshot tuned on | reported |",
+        "|---|---|---|---|",
         *split,
         "",
     ]
@@ -190,15 +295,34 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="the benchmark's data")
     parser.add_argument("--method", choices=METHODS, default="dbscan")
     parser.add_argument("--sets", type=lambda text: tuple(text.split(",")), default=SETS, help=f"some of {', '.join(SETS)}")
+    parser.add_argument("--kind", choices=KINDS, help="sets without, or with blinking alone")
+    parser.add_argument("--missing", action="store_true", help="leave out what was measured with the same version of the method")
+    parser.add_argument("--model", type=Path, help="for methods of MIRO: a model's folder instead of the shipped one")
     given = parser.parse_args()
-    kept = HERE / "nieves.json"
-    results: dict[str, dict[str, Any]] = json.loads(kept.read_text()) if kept.is_file() else {}
+    method = METHODS[given.method](*([given.model] if given.model else []))
     for name in given.sets:
-        own = results.get(given.method, {}) | {name: measure(METHODS[given.method], given.folder, name)}
-        results[given.method] = {known: own[known] for known in SETS if known in own}
-        print(name, own[name]["settings"], {figure: round(value, 3) for figure, value in means(own[name]).items()}, flush=True)
-        kept.write_text(_json(results))
-    (HERE / "NIEVES.md").write_text(document(results))
+        known = _kept().get(given.method, {}).get(name, {})
+        if not name.endswith(given.kind or "") or (given.missing and known.get("made_with") == method.made_with):
+            continue
+        found = measure(method, given.folder, name)
+        print(name, found["settings"], {figure: round(value, 3) for figure, value in means(found).items()}, flush=True)
+        _keep(given.method, name, found)
+
+
+def _kept() -> dict[str, dict[str, Any]]:
+    """Method → set → what was found."""
+    return json.loads((KEPT.read_text() if KEPT.is_file() else "") or "{}")  # empty while the first one holds it
+
+
+def _keep(method: str, name: str, found: Mapping[str, Any]) -> None:
+    """Add to what is known, and write the page; one process at a time."""
+    with KEPT.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        results = _kept()
+        own = results.get(method, {}) | {name: found}
+        results[method] = {known: own[known] for known in SETS if known in own}
+        KEPT.write_text(_json(results))
+        PAGE.write_text(document(results))
 
 
 def _json(results: Mapping[str, Any]) -> str:

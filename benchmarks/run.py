@@ -18,7 +18,7 @@ from typing import Any
 from smlmbatch.hpc.numerics import pin_numerics
 
 pin_numerics()  # as the command line does, before numpy is imported
-from benchmarks import campaign, cluster, dye_swap, embedding, formats, inference, ingest, measure, ranks, scaling  # noqa: E402
+from benchmarks import campaign, cluster, dye_swap, embedding, formats, inference, ingest, measure, miro, ranks, scaling  # noqa: E402
 
 HERE = Path(__file__).parent
 GIB = 1 << 30
@@ -276,6 +276,54 @@ FIGURES: Mapping[str, Figure] = {
         "≥",
         10.0,
         same_run_as="ranks",
+    ),
+    "miro": Figure(
+        "MIRO of a field of 50,000 locs, positions to labels: locs per CPU-second",
+        miro.measure,
+        lambda r: min(of["locs_per_s"] for of in r["fields"] if of["n_locs"] == 50_000),
+        miro.shown,
+        "≥",
+        12_000.0,
+        30_000.0,
+    ),
+    "miro-memory": Figure(
+        "the same of 200,000 locs: peak memory per loc beyond what the process held before",
+        miro.measure,
+        lambda r: max(of["bytes_per_loc"] for of in r["fields"] if of["n_locs"] == 200_000) / 1000,
+        lambda r: "; ".join(f"{of['n_locs']:,} locs: {of['bytes_per_loc'] / 1000:.2f} kB" for of in r["fields"][1:]),
+        "≤",
+        8.0,
+        2.0,
+        same_run_as="miro",
+    ),
+    "miro-paper": Figure(
+        "the same of 4,000 locs against the published architecture on the same field: times as fast",
+        miro.measure,
+        lambda r: r["ratio"],
+        lambda r: f"{r['ratio']:.1f}x ({r['in_memory_per_s']:,.0f} locs per CPU-second against {r['paper_per_s']:,.0f})",
+        "≥",
+        5.0,
+        same_run_as="miro",
+    ),
+    "miro-workers": Figure(
+        "blocks of a field of 400,000 locs by 2 processes against 1: wall time",
+        miro.measure,
+        lambda r: r["speedup"],
+        lambda r: f"{r['speedup']:.2f}x ({r['two_s']:.0f} s against {r['one_s']:.0f} s)",
+        "≥",
+        1.5,
+        1.75,
+        same_run_as="miro",
+    ),
+    "miro-training": Figure(
+        "MIRO training, default recipe: fields per CPU-second",
+        miro.measure,
+        lambda r: r["training_fields_per_s"],
+        lambda r: f"{r['training_fields_per_s']:.1f} ({r['training_locs_per_s']:,.0f} locs; drawing: {r['drawn_fields_per_s']:.0f} fields)",
+        "≥",
+        8.0,
+        15.0,
+        same_run_as="miro",
     ),
     "inference-null": Figure(
         "400 simulated campaigns without an effect, 3 against 3 replicates: share in which any descriptor differs (family-wise)",

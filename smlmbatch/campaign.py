@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from smlmbatch.analyse.grouping import check_plan
 from smlmbatch.config import Config, load_config, to_toml
 from smlmbatch.errors import ConfigError
 from smlmbatch.hpc.image import image_of
-from smlmbatch.methods.chosen import MODELS, Settled, settle
+from smlmbatch.methods.chosen import MODELS, Role, Settled, section_of, settle
 from smlmbatch.methods.folders import keep_copy
 from smlmbatch.provenance import run_record
 from smlmbatch.samples import Field, read_samples, samples_text
@@ -37,7 +38,7 @@ class Plan:
     given : INPUT as it was given; with a sample sheet from elsewhere it is not the root
     root : folder that the fields' paths are relative to
     ignored : (relative path, reason) of files that are plainly no localisation table
-    model_source : folder of a model of one's own, to be copied into OUTPUT
+    model_sources : folders of models of one's own, to be copied into OUTPUT, by what they are for
     without_condition : keys of fields whose cell `condition` in the sheet is empty; known where the sheet was just looked through
     """
 
@@ -48,7 +49,7 @@ class Plan:
     ignored: tuple[tuple[str, str], ...]
     config: Config
     without_condition: frozenset[str] = field(default=frozenset(), compare=False)
-    model_source: Path | None = field(default=None, compare=False)
+    model_sources: Mapping[Role, Path] = field(default_factory=dict, compare=False)
 
     @property
     def store(self) -> Store:
@@ -85,7 +86,7 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
         ignored=scan.ignored,
         config=config,
         without_condition=scan.without_condition,
-        model_source=settled.source,
+        model_sources=settled.sources,
     )
     check_plan(plan.fields, config=config.compare)
     if freeze:
@@ -104,7 +105,7 @@ def _check_places(input_path: Path, output: Path) -> None:
 
 
 def settle_model(config: Config, output: Path) -> Settled:
-    """Settings that name the campaign's model by its sha256, and where it is to be copied from (see `methods.chosen.settle`)."""
+    """Settings that name the campaign's models by their sha256, and where these are to be copied from (see `methods.chosen.settle`)."""
     stored = None
     if (output / CONFIG).exists():
         with contextlib.suppress(ConfigError):  # `check_settings` tells, unless all is written anew
@@ -138,9 +139,9 @@ def freeze_plan(plan: Plan) -> None:
     before = read_record(plan.output)
     dates = {"planned": before.get("planned") or _now(), "finished": before.get("finished", "")}
     _write_if_new(plan.output / RECORD, json.dumps(record | {"image": image_of()} | dates, indent=1))
-    if plan.model_source is not None:
-        embed = plan.config.embed
-        keep_copy(plan.model_source, plan.output / MODELS, name=embed.model, sha256=embed.sha256)
+    for role, source in plan.model_sources.items():
+        own = section_of(plan.config, role)
+        keep_copy(source, plan.output / MODELS, name=own.model, sha256=own.sha256)
     _write_if_new(plan.output / CONFIG, to_toml(plan.config))
     _write_if_new(plan.output / SAMPLES, samples_text(plan.fields))
 

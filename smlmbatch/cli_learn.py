@@ -21,9 +21,18 @@ from smlmbatch.hpc.place import Place
     default="default",
     show_default=True,
     metavar="NAME|FILE",
-    help="Settings: default, paper, or a TOML file as a model's config.toml; left-out keys are default.",
+    help="Settings: default, paper, multiscale (miro), or a TOML file as a model's config.toml; left-out keys are default.",
 )
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change one setting: --set epochs=4.")
+@click.option(
+    "--templates", type=folder_type, default=None, help="Tune miro to the clusters marked in this CSV: x_nm, y_nm, cluster, field."
+)
+@click.option(
+    "--start", type=folder_type, default=None, help="The model to begin with; with --templates by default the one that is shipped."
+)
+@click.option(
+    "--blinking", type=click.Choice(["yes", "no"]), default=None, help="With --templates: whether molecules are seen several times."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--checkpoint-s", type=click.FloatRange(1), default=120.0, show_default=True, help="Seconds between checkpoints.")
 @click.option(
@@ -34,24 +43,37 @@ from smlmbatch.hpc.place import Place
 )
 @pass_place
 def train(
-    place: Place, /, method_name: str, folder: Path, recipe: str, changes: tuple[str, ...], profile: Path | None, **options: Any
+    place: Place,
+    /,
+    method_name: str,
+    folder: Path,
+    recipe: str,
+    changes: tuple[str, ...],
+    templates: Path | None,
+    start: Path | None,
+    blinking: str | None,
+    profile: Path | None,
+    **options: Any,
 ) -> None:
     """Train a model by METHOD (contrastive, miro), and write it with its card. Run again after any interruption to go on.
 
     \b
     smlmbatch train contrastive --out my_model
     torchrun --nproc-per-node 2 -m smlmbatch train contrastive --out my_model
+    smlmbatch train miro --out mine --templates clusters.csv --blinking yes
     smlmbatch train contrastive --out my_model --profile site.toml      then: bash my_model/jobs/0001/submit.sh --ntasks=4
     """
-    from smlmbatch.methods.model import config_of, known_methods
-
-    known = known_methods()
-    if method_name not in known:
-        raise ConfigError(f"METHOD {method_name}: wanted one of {', '.join(known)}")
-    method = known[method_name]
-    config = config_of(method, dataclasses.asdict(_recipe(method, recipe)) | _values(changes))
+    if templates is None:
+        if blinking is not None:
+            raise ConfigError("--blinking says how to tune to marked clusters: give --templates too")
+        method, config = _settled(method_name, recipe, changes)
+        if start is not None:
+            method, config = _started(method, config, start)
+    else:
+        method, config = _tuned(method_name, recipe, changes, templates=templates, start=start, blinking=blinking)
     if profile is not None:
-        say(str(_write_job(method, config, folder, profile, **options)))
+        paths = {name: path.absolute() for name, path in (("templates", templates), ("start", start)) if path is not None}
+        say(str(_write_job(method, config, folder, profile, **options, **paths)))
         return
     from smlmbatch.hpc.heap import keep_freed_memory
     from smlmbatch.train.session import train_model
@@ -62,6 +84,48 @@ def train(
         if not made:
             talk("already there")
         say(str(folder))
+
+
+def _settled(name: str, recipe: str, changes: tuple[str, ...]) -> tuple[Any, Any]:
+    """Method of that name, and its recipe."""
+    from smlmbatch.methods.model import config_of, known_methods
+
+    known = known_methods()
+    if name not in known:
+        raise ConfigError(f"METHOD {name}: wanted one of {', '.join(known)}")
+    config = config_of(known[name], dataclasses.asdict(_recipe(known[name], recipe)) | _values(changes))
+    if getattr(config, "templates", ""):
+        raise ConfigError(f"--recipe {recipe}: is of a model tuned to marked clusters: name them with --templates")
+    return known[name], config
+
+
+def _started(method: Any, config: Any, start: Path) -> tuple[Any, Any]:
+    """The same with a model to begin with."""
+    from smlmbatch.methods.miro.started import StartedMiro
+    from smlmbatch.methods.model import load_model
+
+    if method.name != StartedMiro.name:
+        raise ConfigError(f"--start: only {StartedMiro.name} can begin with another model, not {method.name}")
+    begun = StartedMiro(load_model(start))
+    return begun, begun.recipe(config)
+
+
+def _tuned(
+    name: str, recipe: str, changes: tuple[str, ...], *, templates: Path, start: Path | None, blinking: str | None
+) -> tuple[Any, Any]:
+    """Method that begins with a model and learns from marked clusters, and its recipe."""
+    from smlmbatch.methods.folders import shipped
+    from smlmbatch.methods.miro.tuning import TunedMiro
+    from smlmbatch.methods.model import config_of, load_model
+    from smlmbatch.simulate.templates import read_templates
+
+    if name != TunedMiro.name:
+        raise ConfigError(f"--templates: only {TunedMiro.name} can be tuned, not {name}")
+    method = TunedMiro(read_templates(templates), load_model(shipped(name) if start is None else start))
+    config = method.recipe(blinking=blinking) if recipe == "default" else _recipe(method, recipe)
+    config = config_of(method, dataclasses.asdict(config) | _values(changes))
+    method.check(config, blinking=blinking)
+    return method, config
 
 
 def _write_job(method: Any, config: Any, folder: Path, profile: Path, **options: Any) -> Path:

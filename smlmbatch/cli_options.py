@@ -1,5 +1,6 @@
 """The command line's options, each defined once, the types of their values, and what they mean."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import click
 
-from smlmbatch.config import UNITS
+from smlmbatch.config import UNITS, Config
 from smlmbatch.errors import ConfigError
 from smlmbatch.hpc.place import Place, read_place
 
@@ -118,6 +119,22 @@ def _serving(verb: Verb) -> Verb:
     return cast(Verb, wrapped)
 
 
+def _stating(section: str) -> Callable[[Verb], Verb]:
+    """Hands a verb the options that are keys of a section as one table, `stated`: {section: {key: value}}, without those not given."""
+    keys = {key.name for key in dataclasses.fields(getattr(Config(), section))}
+
+    def decorate(verb: Verb) -> Verb:
+        @functools.wraps(verb)
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            given = {name: options.pop(name) for name in sorted(keys & options.keys())}
+            values = {name: value for name, value in given.items() if value is not None}
+            return verb(*arguments, stated={section: values} if values else {}, **options)
+
+        return cast(Verb, wrapped)
+
+    return decorate
+
+
 plan_options = _stack(
     click.option("--sheet", type=folder_type, default=None, help="Sample sheet: a CSV with a column `path`."),
     click.option("--preset", default="", metavar="NAME", help="Settings for a kind of structure; `smlmbatch config --presets` lists them."),
@@ -138,6 +155,10 @@ plan_options = _stack(
     click.option("--model", default=None, metavar="auto|none|FOLDER", help="Model that embeds regions; a folder is copied into OUTPUT."),
     click.option("--embed-locs", type=click.IntRange(0), default=None, help="Embed so many locs of each region; 0 = all.  [default: 0]"),
     click.option("--device", type=click.Choice(["cpu", "cuda"]), default=None, help="Where regions are embedded.  [default: cpu]"),
+    click.option("--cluster-method", type=click.Choice(["miro", "dbscan", "none"]), default=None, help="Finds clusters.  [default: miro]"),
+    click.option("--cluster-model", default=None, metavar="auto|FOLDER", help="Model of miro; a folder is copied into OUTPUT."),
+    click.option("--eps-nm", type=float, default=None, help="Radius in which dbscan looks for neighbours.  [default: 25]"),
+    click.option("--pick", default=None, type=click.Choice(["none", "cluster"]), help="What particles are picked from.  [default: none]"),
     click.option("--conditions", default=None, metavar="COLUMN,…", help="Columns whose product is compared: condition,region,channel …"),
     click.option("--reference", default=None, metavar="CONDITION", help="Compare all others with this one.  [default: every pair]"),
     click.option("--paired", default=None, metavar="COLUMN", help="What pairs values: replicate (same cells), batch or a label."),
@@ -155,6 +176,29 @@ work_options = _stack(
     click.option("--force", is_flag=True, help="Make units again that are there, and compare; only damaged ones are replaced."),
     click.option("--stop-on-first-error", is_flag=True, help="Begin no further field after the first that fails; exit code 3."),
     _serving,
+)
+particle_options = _stack(
+    click.option("--from", "source", type=click.Choice(["none", "cluster"]), default=None, help="What particles are picked from."),
+    click.option("--shape", default=None, metavar="NAME", help="Only clusters of this class."),
+    click.option("--fewest-locs", "min_locs", type=click.IntRange(1), default=None, help="Only clusters of so many locs."),
+    click.option("--most-locs", "max_locs", type=click.IntRange(0), default=None, help="Only clusters of no more locs; 0 = any."),
+    click.option("--least-gyration-nm", "min_gyration_nm", type=float, default=None, help="Only clusters of such a radius of gyration."),
+    click.option("--most-gyration-nm", "max_gyration_nm", type=float, default=None, help="Only clusters of no larger one; 0 = any."),
+    click.option("--wholes/--parts", "parents", default=None, help="Of nested clusters: those that have parts, or the parts."),
+    click.option("--least-distance-nm", "min_distance_nm", type=float, default=None, help="Only clusters with no other as near as this."),
+    click.option("--margin-nm", type=float, default=None, help="Also locs in no cluster up to here from the hull."),
+    click.option("--centre", type=click.Choice(["auto", "area", "circle", "sphere"]), default=None, help="How centres are found."),
+    _stating("pick"),
+)
+cluster_options = _stack(
+    click.option("--method", type=click.Choice(["miro", "dbscan", "none"]), default=None, help="Finds clusters."),
+    click.option("--model", default=None, metavar="auto|FOLDER", help="Model of miro; a folder is copied into OUTPUT."),
+    click.option("--cluster-radius-nm", type=float, default=None, help="Of miro: typical radius of gyration; 0 = not known."),
+    click.option("--locs-per-cluster", type=float, default=None, help="Of miro, with the radius: typical number of locs; 0 = not known."),
+    click.option("--eps-nm", type=float, default=None, help="Radius in which dbscan looks for neighbours."),
+    click.option("--min-locs", type=int, default=None, help="Of dbscan: neighbours within eps, the loc itself included."),
+    click.option("--calibration-locs-per-molecule", type=float, default=None, help="Locs one molecule gives on average; 0 = not known."),
+    _stating("cluster"),
 )
 select_options = _stack(
     click.option(
@@ -188,7 +232,10 @@ def settings_of(options: dict[str, Any], output: Path | None = None) -> Any:
     compare = {name: options[name] for name in ("conditions", "reference", "paired")}
     embed = {"model": options["model"], "n_locs": options["embed_locs"], "device": options["device"]}
     embed |= {"sha256": ""} if options["model"] is not None else {}  # what is stored is another model's
-    return override(base, one_merging({"ingest": ingest, "prepare": prepare, "tile": tile, "compare": compare, "embed": embed}))
+    cluster = {"method": options["cluster_method"], "model": options["cluster_model"], "eps_nm": options["eps_nm"]}
+    cluster |= {"sha256": ""} if options["cluster_model"] is not None else {}
+    stages = {"ingest": ingest, "prepare": prepare, "tile": tile, "embed": embed, "cluster": cluster, "pick": {"source": options["pick"]}}
+    return override(base, one_merging({**stages, "compare": compare}))
 
 
 def _stored_settings(stored: Path | None, *, update: bool) -> Any:

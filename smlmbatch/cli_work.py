@@ -4,6 +4,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import click
 
 from smlmbatch.cli_options import (
     Cut,
+    cluster_options,
     input_argument,
     json_option,
     output_argument,
     part_option,
+    particle_options,
     pass_place,
     plan_options,
     run_options_of,
@@ -116,22 +119,28 @@ def _stage_verb(name: str, what: str) -> click.Command:
     @work_options
     @pass_place
     def verb(place: Place, /, output: Path, part: Cut | None, tasks: Path | None, **options: Any) -> None:
-        from smlmbatch.campaign import load_plan
-        from smlmbatch.run import ALL_STAGES
-
-        stages, shares = ALL_STAGES[: ALL_STAGES.index(name) + 1], shares_of(output, place, part, tasks)
-        with _met(place, stages) as seat:
-            seats = _rounds(seat)
-
-            def work(campaign: Path, cut: Cut | None, submission: str) -> int:
-                work = run_options_of(options, place, cut, stages=stages, submission=submission)
-                with next(seats) as seat:
-                    return _part_code(_run_fields(load_plan(campaign), work, seat), work)
-
-            code = _one_by_one(shares, work)
-        sys.exit(code)
+        sys.exit(_run_stage(place, name, output, part, tasks, options))
 
     return verb
+
+
+def _run_stage(place: Place, name: str, output: Path, part: Cut | None, tasks: Path | None, options: dict[str, Any]) -> int:
+    """Work on a stage and all before it, for one share of the fields or what a submission gives; the exit code."""
+    from smlmbatch.campaign import load_plan
+    from smlmbatch.run import ALL_STAGES
+    from smlmbatch.stages import stages_until
+
+    shares = shares_of(output, place, part, tasks)
+    with _met(place, ALL_STAGES[: ALL_STAGES.index(name) + 1]) as seat:
+        seats = _rounds(seat)
+
+        def work(campaign: Path, cut: Cut | None, submission: str) -> int:
+            plan = load_plan(campaign)
+            work = run_options_of(options, place, cut, stages=stages_until(name, plan.config), submission=submission)
+            with next(seats) as seat:
+                return _part_code(_run_fields(plan, work, seat), work)
+
+        return _one_by_one(shares, work)
 
 
 ingest = _stage_verb("ingest", "Read the planned files into the store.")
@@ -139,6 +148,52 @@ tile = _stage_verb("tile", "Find cells and lay the grid of regions (ingesting fi
 quality = _stage_verb("quality", "Measure what the data are worth (doing first what comes before it).")
 measure = _stage_verb("measure", "Measure the regions (doing first what comes before it).")
 embed = _stage_verb("embed", "Embed the regions by a trained model (doing first what comes before it).")
+
+
+@click.command()
+@output_argument
+@part_option
+@tasks_option
+@cluster_options
+@select_options
+@work_options
+@pass_place
+def cluster(place: Place, /, output: Path, part: Cut | None, tasks: Path | None, stated: dict[str, Any], **options: Any) -> None:
+    """Find the clusters of whole fields (doing first what comes before it).
+
+    \b
+    smlmbatch cluster results/ --part 2/8
+    smlmbatch cluster results/ --method dbscan --eps-nm 30 --min-locs 8
+    smlmbatch report results/
+
+    Options that say how become settings of the campaign ([cluster] in config.toml); only clusters, and particles picked from them,
+    are computed again for them. (`run` calls --method and --model --cluster-method and --cluster-model.)
+    """
+    if stated:
+        _restate(place, "cluster", output, part, tasks, stated, options)
+    sys.exit(_run_stage(place, "cluster", output, part, tasks, options))
+
+
+@click.command()
+@output_argument
+@part_option
+@tasks_option
+@particle_options
+@select_options
+@work_options
+@pass_place
+def pick(place: Place, /, output: Path, part: Cut | None, tasks: Path | None, stated: dict[str, Any], **options: Any) -> None:
+    """Pick copies of a structure, with their centres and locs (doing first what comes before it).
+
+    \b
+    smlmbatch pick results/ --from cluster --shape ring --fewest-locs 30
+    smlmbatch pick results/ --part 2/8
+
+    Options that say what to pick become settings of the campaign ([pick] in config.toml); no other stage is computed again for them.
+    """
+    if stated:
+        _restate(place, "pick", output, part, tasks, stated, options)
+    sys.exit(_run_stage(place, "pick", output, part, tasks, options))
 
 
 @click.command()
@@ -170,6 +225,25 @@ def report(place: Place, /, output: Path, tasks: Path | None) -> None:
 
 
 # ---- what the verbs share
+
+
+def _restate(
+    place: Place, verb: str, output: Path, part: Cut | None, tasks: Path | None, stated: dict[str, dict[str, Any]], options: dict[str, Any]
+) -> None:
+    """Make what was said with a verb settings of the campaign, unless the verb can't go on from there."""
+    from smlmbatch.campaign import freeze_plan, load_plan, settle_model
+    from smlmbatch.config import override
+    from smlmbatch.methods.chosen import check_read
+    from smlmbatch.selection import choose
+
+    if part is not None or tasks is not None or place.world > 1:
+        raise ConfigError(f"parts, tasks and ranks work on what was planned: say new settings by `smlmbatch {verb} OUTPUT …` alone")
+    plan = load_plan(output)
+    choose(plan.fields, selection_of(options))
+    model = {"cluster": {"sha256": ""}} if "model" in stated.get("cluster", {}) else {}  # what is stored is another model's
+    settled = settle_model(override(override(plan.config, model), stated), plan.output)
+    check_read(settled.config, stated.get("cluster", {}))
+    freeze_plan(replace(plan, config=settled.config, model_sources=settled.sources))
 
 
 def _plan(input_path: Path, output: Path, options: dict[str, Any]) -> Any:
@@ -324,4 +398,4 @@ def _tell_end(plan: Any, outcomes: Any, work: Any) -> int:
 
 
 _MOST_NAMED = 20
-VERBS = (run, plan, ingest, tile, quality, measure, embed, report)
+VERBS = (run, plan, ingest, tile, quality, measure, embed, cluster, pick, report)

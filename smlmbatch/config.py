@@ -185,6 +185,57 @@ class EmbedConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterConfig:
+    """The clusters of whole fields, channel by channel."""
+
+    method: str = "miro"  # "miro" = by a trained network; "dbscan"; "none" = no clusters
+    model: str = "auto"  # of miro: "auto" = the shipped model; a folder
+    sha256: str = ""  # of a model of your own, filled in when the campaign is planned; "" = the shipped model
+    cluster_radius_nm: float = 0.0  # of miro: typical radius of gyration, if you know it; 0 = from a first pass
+    locs_per_cluster: float = 0.0  # of miro: typical number of locs, given together with the radius; 0 = from a first pass
+    eps_nm: float = 25.0  # of dbscan: radius within which it looks for neighbours
+    min_locs: int = 5  # of dbscan: neighbours within eps, the loc itself included
+    calibration_locs_per_molecule: float = 0.0  # locs that one molecule gives on average; tells copy numbers. 0 = not known
+
+    def __post_init__(self) -> None:
+        _require(self.method in ("miro", "dbscan", "none"), "cluster.method", self.method, '"miro", "dbscan" or "none"')
+        named = self.model.strip() not in ("", "none")
+        _require(named, "cluster.model", self.model, '"auto", or a model folder; for no clusters set cluster.method = "none"')
+        for name in ("cluster_radius_nm", "locs_per_cluster", "calibration_locs_per_molecule"):
+            _require(getattr(self, name) >= 0, f"cluster.{name}", getattr(self, name), "0 (not known) or more")
+        both = (self.cluster_radius_nm > 0) == (self.locs_per_cluster > 0)
+        _require(both, "cluster.locs_per_cluster", self.locs_per_cluster, "more than 0 together with cluster_radius_nm, or both 0")
+        _require(self.eps_nm > 0, "cluster.eps_nm", self.eps_nm, "a length above 0 nm")
+        _require(self.min_locs >= 2, "cluster.min_locs", self.min_locs, "at least 2")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PickConfig:
+    """Which groups of locs are copies of a structure (particles), and how much of each is kept. 0 = no limit."""
+
+    source: str = "none"  # "cluster" = clusters are particles; "none" = nothing is picked
+    min_locs: int = 10  # of a cluster; fewer don't tell where a structure's centre is
+    max_locs: int = 0  # more are several copies, or a bead
+    min_gyration_nm: float = 0.0  # radius of gyration of a cluster; a thin ring's is its radius
+    max_gyration_nm: float = 0.0  # larger ones are several copies that touch
+    shape: str = ""  # class of a cluster as the report names it ("ring"); "" = any
+    parents: bool = True  # where clusters of clusters were looked for, those are the particles, and not their parts
+    min_distance_nm: float = 0.0  # from a cluster's centroid to the nearest other; nearer ones are crowded
+    margin_nm: float = 0.0  # also locs in no cluster up to here from a particle's hull; 0 = only the cluster's own
+    centre: str = "auto"  # "circle" or "sphere" fitted to hollow structures, "area" of the hull for others, "auto" = as most look
+
+    def __post_init__(self) -> None:
+        _require(self.source in ("none", "cluster"), "pick.source", self.source, '"none" or "cluster"')
+        _require(self.min_locs >= 1, "pick.min_locs", self.min_locs, "at least 1")
+        _require(self.max_locs == 0 or self.max_locs >= self.min_locs, "pick.max_locs", self.max_locs, "pick.min_locs or more, or 0")
+        for name in ("min_gyration_nm", "max_gyration_nm", "min_distance_nm", "margin_nm"):
+            _require(getattr(self, name) >= 0, f"pick.{name}", getattr(self, name), "a length in nm, or 0")
+        largest_nm = self.max_gyration_nm
+        _require(largest_nm == 0 or largest_nm >= self.min_gyration_nm, "pick.max_gyration_nm", largest_nm, "the least one or more, or 0")
+        _require(self.centre in ("auto", "area", "circle", "sphere"), "pick.centre", self.centre, '"auto", "area", "circle" or "sphere"')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EmbeddingsConfig:
     """How a campaign's embeddings are analysed. Nothing here changes a unit: only tables and report."""
 
@@ -215,8 +266,21 @@ class Config:
     quality: QualityConfig = field(default_factory=QualityConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     embed: EmbedConfig = field(default_factory=EmbedConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    pick: PickConfig = field(default_factory=PickConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
+
+    def __post_init__(self) -> None:
+        if self.pick.source == "cluster":
+            method, shape = self.cluster.method, self.pick.shape
+            _require(method != "none", "pick.source", self.pick.source, 'cluster.method = "miro" or "dbscan" beside it')
+            _require(not shape or method == "miro", "pick.shape", shape, f'"", as clusters of cluster.method = "{method}" have no shapes')
+
+
+def pick_settings(pick: PickConfig) -> dict[str, object]:
+    """Of `[pick]`, what a unit's result depends on: nothing but the source where there is none."""
+    return dataclasses.asdict(pick) if pick.source != "none" else {"source": "none"}
 
 
 def _require(condition: bool, key: str, found: object, want: str) -> None:

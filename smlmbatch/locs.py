@@ -75,6 +75,31 @@ class Locs:
 
 
 @dataclass(frozen=True, slots=True)
+class Particles:
+    """Some copies of a structure in one field, padded to the longest of them.
+
+    Attributes
+    ----------
+    points_nm : (k, p, d) f4, nm about the particle's centre; 0 where there is no point
+    present : (k, p) bool, where there is one
+    field : key of the field
+    number : (k,) i8, row of the particle in its field's unit
+    channel : (k,) u1
+    centre_nm : (k, d) f8, nm, relative to the field's origin
+    """
+
+    points_nm: NDArray[np.float32]
+    present: NDArray[np.bool_]
+    field: str
+    number: NDArray[np.int64]
+    channel: NDArray[np.uint8]
+    centre_nm: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+
+@dataclass(frozen=True, slots=True)
 class Rois:
     """Regions of interest of one field: squares of the grid inside the cell.
 

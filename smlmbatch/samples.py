@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from smlmbatch.config import FRAME_BASES, UNITS
@@ -26,6 +27,7 @@ SHEET_COLUMNS = (
     *("path", "field", "condition", "replicate", "batch", "format", "map", "pixel_size_nm", "unit", "frame_base"),
     *("blinking", "cell_outline"),
 )
+BLINKING: Mapping[str, bool | None] = MappingProxyType({"": None, "yes": True, "no": False})  # whether molecules are seen several times
 _CONDITION_OF_CHANNEL = re.compile(r"condition_\d+")
 
 
@@ -38,6 +40,7 @@ class Field:
     path : relative to INPUT, with forward slashes
     name : what people call it; shown, never used as a path
     format : reader's name; "" where no reader recognised the file (ingest will say why)
+    blinking : yes, no, or "" where nobody says
     cell_outline : outline file relative to INPUT, or ""
     labels : further columns of the sheet, sorted by name (`condition_1`, own columns)
     """
@@ -159,7 +162,7 @@ def field_of_row(row: dict[str, str], *, path: str, format_name: str) -> Field:
     Raises
     ------
     InputError
-        `pixel_size_nm` is no number above 0, `unit` is none, `frame_base` is neither 0 nor 1
+        `pixel_size_nm` is no number above 0, `unit` is none, `frame_base` is neither 0 nor 1, `blinking` neither yes nor no
     """
     condition, replicate = default_labels(path)
     known = {name: row.get(name, "") for name in SHEET_COLUMNS}
@@ -175,7 +178,7 @@ def field_of_row(row: dict[str, str], *, path: str, format_name: str) -> Field:
         pixel_size_nm=_pixel_size(path, known["pixel_size_nm"]),
         unit=_one_of(path, "unit", known["unit"].lower(), UNITS),
         frame_base=int(_one_of(path, "frame_base", known["frame_base"] or "-1", [str(base) for base in FRAME_BASES])),
-        blinking=known["blinking"],
+        blinking=_one_of(path, "blinking", known["blinking"].lower(), list(BLINKING)),
         cell_outline=known["cell_outline"],
         labels=labels,
     )

@@ -5,14 +5,15 @@ Light on purpose: a second run of an unchanged campaign needs this and the store
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from smlmbatch.config import Config
-from smlmbatch.methods.chosen import embed_settings
+from smlmbatch.config import Config, pick_settings
+from smlmbatch.methods.chosen import cluster_settings, embed_settings
 from smlmbatch.provenance import fingerprint
 from smlmbatch.samples import Field
 from smlmbatch.store.attempts import UnitKey
@@ -36,6 +37,7 @@ class Stage:
     sections : sections of the settings that its result depends on
     settings : section → keys, where not all of a section matter
     shared : its module has `blocks`, so several ranks can share a big field (`sharing`)
+    idle : whether these settings leave it nothing to do; then its unit, which says so, is made along with the stage before
     """
 
     name: str
@@ -46,6 +48,7 @@ class Stage:
     depends_on: Callable[[Field, Inputs, Config], dict[str, Any]]
     settings: Callable[[Config], dict[str, Any]] = lambda config: {}
     shared: bool = False
+    idle: Callable[[Config], bool] = lambda config: False
 
 
 FIELD_STAGES: tuple[Stage, ...] = (
@@ -92,7 +95,34 @@ FIELD_STAGES: tuple[Stage, ...] = (
         lambda config: {"embed": embed_settings(config)},
         shared=True,
     ),
+    Stage(
+        "cluster",
+        "smlmbatch.cluster.stage",
+        1,
+        (),
+        ("ingest", "tile"),
+        lambda field, inputs, config: {"blinking": field.blinking} if config.cluster.method == "miro" else {},
+        lambda config: {"cluster": cluster_settings(config)},
+        shared=True,
+    ),
+    Stage(
+        "pick",
+        "smlmbatch.pick.stage",
+        1,
+        (),
+        ("ingest", "cluster"),
+        lambda field, inputs, config: {},
+        lambda config: {"pick": dict(pick_settings(config.pick))},
+        idle=lambda config: config.pick.source == "none",
+    ),
 )
+
+
+def stages_until(name: str, config: Config) -> tuple[str, ...]:
+    """All field stages up to this one, and those behind it that are idle: no job is to be started for them."""
+    names = [stage.name for stage in FIELD_STAGES]
+    behind = itertools.takewhile(lambda stage: stage.idle(config), FIELD_STAGES[names.index(name) + 1 :])
+    return (*names[: names.index(name) + 1], *(stage.name for stage in behind))
 
 
 def unit_keys(field: Field, inputs: Inputs, config: Config) -> dict[str, UnitKey]:

@@ -24,6 +24,7 @@ from smlmbatch.hpc.site import Site
 from smlmbatch.methods.chosen import choose
 from smlmbatch.run import ALL_STAGES
 from smlmbatch.samples import Field
+from smlmbatch.stages import FIELD_STAGES
 from smlmbatch.store.units import write_whole
 from smlmbatch.upkeep import standing
 
@@ -222,12 +223,14 @@ def _loads_of_campaign(campaign: str, plan: Plan, costs: Costs) -> dict[str, Loa
     locs = [costs.locs(field.key, format_name=field.format, size_bytes=_size(plan, field)) for field in plan.fields]
     stands = [bool(o.keys) and o.failure is not None and o.failure.kind == "input" for o in outcomes]
     loads = {}
-    for stage in ALL_STAGES:
-        cost = costs.stages[stage]
-        busy = [not stood and stage not in o.fresh for o, stood in zip(outcomes, stands, strict=True)]
+    for before, stage in zip(("", *ALL_STAGES), FIELD_STAGES, strict=False):
+        cost = costs.stages[stage.name]
+        along = stage.idle(plan.config)  # with the stage before, where that is to be made: an array less
+        missing = [stage.name not in o.fresh and not (along and before not in o.fresh) for o in outcomes]
+        busy = [lacks and not stood for lacks, stood in zip(missing, stands, strict=True)]
         seconds = [cost.seconds(n) if todo else 0.0 for n, todo in zip(locs, busy, strict=True)]
         peak = max((cost.peak_mib(n) for n, todo in zip(locs, busy, strict=True) if todo), default=0.0)
-        loads[stage] = Load(campaign=campaign, fields=paths, seconds=seconds, peak_mib=peak)
+        loads[stage.name] = Load(campaign=campaign, fields=paths, seconds=seconds, peak_mib=peak)
     end, n = costs.stages[END], len(plan.fields)
     loads[END] = Load(campaign=campaign, fields=[END], seconds=[end.seconds(n)], peak_mib=end.peak_mib(n))
     return loads

@@ -18,7 +18,7 @@ from smlmbatch.campaign import Plan
 from smlmbatch.engine import FieldOutcome, inspect_field
 from smlmbatch.errors import ConfigError, SmlmbatchError
 from smlmbatch.hpc.place import Place
-from smlmbatch.methods.chosen import MODELS
+from smlmbatch.methods.chosen import MODELS, ROLES, section_of
 from smlmbatch.methods.folders import known_copies
 from smlmbatch.run import ALL_STAGES, RunOptions, field_tasks
 from smlmbatch.store.attempts import STALE_AFTER_S
@@ -131,8 +131,8 @@ def find_rubbish(plan: Plan, *, here: Place | None = None, stale_after_s: float 
             found.append(Rubbish(path, "its field is not in samples.csv"))
         elif path.name != "input.json" and field not in unsure and path.name.split(".")[0] not in known[field]:
             found.append(Rubbish(path, "made of other input, settings or version"))
-    embed = plan.config.embed
-    unused = {sha256: path for sha256, path in known_copies(plan.output / MODELS).items() if sha256 != embed.sha256}
+    used = {section_of(plan.config, role).sha256 for role in ROLES}
+    unused = {sha256: path for sha256, path in known_copies(plan.output / MODELS).items() if sha256 not in used}
     found += [Rubbish(path, "model of other settings") for path in unused.values()]
     old = time.time() - stale_after_s  # a younger one may belong to a living run
     partials = [path for path in plan.output.rglob(".*.partial") if _modified(path) < old]

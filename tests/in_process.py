@@ -16,7 +16,8 @@ from smlmbatch.errors import SmlmbatchError
 from smlmbatch.stages import FIELD_STAGES
 from smlmbatch.upkeep import standing, verify_campaign
 
-for module in (*(stage.module for stage in FIELD_STAGES), "smlmbatch.methods.contrastive.network"):
+_NETWORKS = ("smlmbatch.methods.contrastive.network", "smlmbatch.methods.miro.network", "smlmbatch.methods.miro.blocks")
+for module in (*(stage.module for stage in FIELD_STAGES), *_NETWORKS):
     importlib.import_module(module)  # here once, instead of in each forked child
 
 

@@ -23,7 +23,7 @@ def test_help_has_an_example(verb):
 
 
 def test_verbs_stand_in_pipeline_order():
-    assert VERBS[:8] == ["run", "plan", "ingest", "tile", "quality", "measure", "embed", "report"]
+    assert VERBS[:10] == ["run", "plan", "ingest", "tile", "quality", "measure", "embed", "cluster", "pick", "report"]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_memory_is_read(text, amount):
 
 def test_status_verify_inspect(small_output):
     found = json.loads(smlmbatch("status", small_output, "--json").stdout)
-    stages = ("ingest", "tile", "quality", "measure", "embed")
+    stages = ("ingest", "tile", "quality", "measure", "embed", "cluster", "pick")
     assert found["stages"] == [{"stage": s, "done": 4, "running": 0, "failed": 0, "to_do": 0, "left_s": 0.0} for s in stages]
     listed = smlmbatch("verify", small_output, "--list").stdout.splitlines()
     assert len(listed) == 1 + 4 * len(stages) + len(TABLES)

@@ -17,7 +17,8 @@ from smlmbatch.store.attempts import Errand
 from smlmbatch.store.units import Failure
 from tests.conftest import smlmbatch
 
-_UNMADE = ((), ("measure",), ("tile", "quality", "measure", "embed"), ("tile", "quality", "measure", "embed"))
+_BEHIND = ("tile", "quality", "measure", "embed", "cluster", "pick")
+_UNMADE = ((), ("measure",), _BEHIND, _BEHIND)
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def counts(progress):
 def test_counts(plan):
     progress = progress_of(plan, Place())
     tile = (2, 0, 0, 2)
-    assert counts(progress) == {"ingest": (4, 0, 0, 0), "tile": tile, "quality": tile, "measure": (1, 0, 0, 3), "embed": tile}
+    assert counts(progress) == {"ingest": (4, 0, 0, 0), **dict.fromkeys(_BEHIND, tile), "measure": (1, 0, 0, 3)}
     assert not progress.is_finished
     assert progress.eta_s is None  # nobody is at work
 
@@ -84,20 +85,20 @@ def test_failures_count_for_the_stages_behind(plan):
     plan.store.record_failure(Failure(key.field, "tile", key.fingerprint, "resource", "d.csv", "full disk", "w", "m", "a"))
     progress = progress_of(plan, Place())
     tile = (2, 0, 1, 1)
-    assert counts(progress) == {"ingest": (4, 0, 0, 0), "tile": tile, "quality": tile, "measure": (1, 0, 1, 2), "embed": tile}
+    assert counts(progress) == {"ingest": (4, 0, 0, 0), **dict.fromkeys(_BEHIND, tile), "measure": (1, 0, 1, 2)}
     assert [failure.path for failure in progress.failures] == ["d.csv"]
 
 
 def test_work_left_comes_from_the_records(plan):
     """Mean seconds of a stage's units times what is to do; a unit at work counts half."""
     (log,) = (plan.output / "logs").glob("units-*.jsonl")
-    seconds = {"ingest": 1.0, "tile": 10.0, "quality": 30.0, "measure": 100.0, "embed": 7.0}
+    seconds = {"ingest": 1.0, "tile": 10.0, "quality": 30.0, "measure": 100.0, "embed": 7.0, "cluster": 5.0, "pick": 3.0}
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     log.write_text("".join(json.dumps(line | {"wall_s": seconds[line["stage"]]}) + "\n" for line in lines))
-    assert progress_of(plan, Place()).left_s == pytest.approx(2 * 10 + 2 * 30 + 3 * 100 + 2 * 7)
+    assert progress_of(plan, Place()).left_s == pytest.approx(2 * 10 + 2 * 30 + 3 * 100 + 2 * (7 + 5 + 3))
     with plan.store.attempt(Errand(key=key_of(plan, 2, "tile"))), plan.store.attempt(Errand(key=key_of(plan, 1, "measure"))):
         progress = progress_of(plan, Place())
-        assert progress.left_s == pytest.approx(1.5 * 10 + 2 * 30 + 2.5 * 100 + 2 * 7)
+        assert progress.left_s == pytest.approx(1.5 * 10 + 2 * 30 + 2.5 * 100 + 2 * (7 + 5 + 3))
         assert progress.eta_s == pytest.approx(progress.left_s / 2)
     log.unlink()
     assert progress_of(plan, Place()).left_s is None
@@ -108,7 +109,7 @@ def test_several_campaigns_add_up(plan, small_output):
     one, other = progress_of(plan, Place()), progress_of(load_plan(small_output), Place())
     total = add_up([one, other])
     tile = (6, 0, 0, 2)
-    assert counts(total) == {"ingest": (8, 0, 0, 0), "tile": tile, "quality": tile, "measure": (5, 0, 0, 3), "embed": tile}
+    assert counts(total) == {"ingest": (8, 0, 0, 0), **dict.fromkeys(_BEHIND, tile), "measure": (5, 0, 0, 3)}
     assert total.left_s == pytest.approx(one.left_s)
     unknown = replace(one, stages=tuple(replace(count, left_s=None) for count in one.stages))
     assert add_up([unknown, other]).left_s is None

@@ -119,6 +119,8 @@ HEAVY = {"numpy", "pyarrow", "zarr", "torch", "torch_geometric", "umap", "numba"
         ("smlmbatch.quality.stage", {"numpy", "scipy", "zarr", "numba"}),
         ("smlmbatch.measure.stage", {"numpy", "scipy", "zarr", "numba"}),
         ("smlmbatch.embed.stage", {"numpy", "zarr"}),
+        ("smlmbatch.cluster.stage", {"numpy", "scipy", "zarr", "numba"}),
+        ("smlmbatch.pick.stage", {"numpy", "zarr"}),
     ],
 )
 def test_what_a_start_imports(module, allowed):

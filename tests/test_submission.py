@@ -67,6 +67,26 @@ def test_what_is_done_is_left_out(small_campaign, small_output, tmp_path, profil
     assert [key for key, seconds in zip(fields, load.seconds, strict=True) if seconds] == [victim.parent.name]
 
 
+def test_no_array_where_nothing_is_picked(small_campaign, small_output, tmp_path, profile):
+    """The clusters' array makes those units along; one of its own is left only where clusters are there."""
+
+    def arrays(*options):
+        script = submitted(smlmbatch("submit", small_campaign, output, "--profile", profile, *options))
+        return [line.split()[1] for line in script.read_text().splitlines() if line.startswith("array")]
+
+    output = tmp_path / "new"
+    assert arrays() == ["ingest", "tile", "quality", "measure", "embed", "cluster", "report"]
+    assert arrays("--pick", "cluster", "--update") == ["ingest", "tile", "quality", "measure", "embed", "cluster", "pick", "report"]
+    output = shutil.copytree(small_output, tmp_path / "out")
+    for name in ("cluster", "pick", "pick"):  # of the first field both, of the second particles only
+        sorted(output.rglob(f"{name}-*.zarr.zip"))[0].unlink()
+    assert arrays() == ["cluster", "pick", "report"]
+    loads = loads_of({".": load_plan(output)})
+    assert [sum(seconds > 0 for seconds in loads[stage][0].seconds) for stage in ("cluster", "pick")] == [1, 1]
+    smlmbatch("cluster", output)
+    assert arrays() == ["report"]
+
+
 def test_dry_run_writes_nothing(small_campaign, tmp_path, profile):
     done = smlmbatch("submit", small_campaign, tmp_path / "out", "--profile", profile, "--dry-run")
     assert "measure" in done.stdout

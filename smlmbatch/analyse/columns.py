@@ -63,6 +63,15 @@ FIELD_COLUMNS: Final[Mapping[str, Column]] = {
     "n_rois": Column("int64", "", "ROIs of the grid, kept and dropped."),
     "n_rois_kept": Column("int64", "", "ROIs kept and measured."),
     "roi_density_per_um2": Column("double", "1/um2", "Mean over kept ROIs of all channels' locs per covered area."),
+    "cluster_method": Column("string", "", "How clusters were found: `miro`, `dbscan`, `none`; null before the stage `cluster`."),
+    "n_clusters": Column("integers", "", "Clusters (innermost ones) of each channel, in the order of `channels`; null without the stage."),
+    "clusters_per_um2": Column("numbers", "1/um2", "Those whose centroid lies inside the outlines, per `cell_area_um2`; by channel."),
+    "clustered_share": Column("numbers", "1", "Share of the channel's locs, in cells or outside, that lie in clusters; by channel."),
+    "cluster_radius_nm": Column("numbers", "nm", "Median radius of gyration of the clusters; by channel, null without clusters."),
+    "cluster_locs": Column("numbers", "loc", "Median locs of the clusters; by channel."),
+    "cluster_nearest_nm": Column("numbers", "nm", "Median distance between centroids of nearest neighbours; by channel."),
+    "locs_per_spot": Column("numbers", "loc", "Mean of a geometric distribution fitted to the clusters' locs; by channel."),
+    "cluster_warnings": Column("texts", "", "What is to be known of these clusters before they are believed, in sentences."),
     "light": Column("string", "", "Worst light of its checks in `quality`; `grey` only where none could be judged, null unless `ok`."),
 }
 _CORNER = "of the lower-left corner (smallest x and y), absolute, in the source's frame"
@@ -230,7 +239,59 @@ DESCRIPTOR_COLUMNS: Final[Mapping[str, Column]] = {
     name: Column(_NUMPY_TO_ARROW[spec.dtype], spec.unit, spec.text)
     for name, spec in ((name, SCHEMA["measure"][name]) for name in DESCRIPTORS)
 }
+_OF_CLUSTERS = "mean over the clusters whose centre lies in the ROI"
+CLUSTER_MEASURES: Final[Mapping[str, Column]] = {
+    "clusters_per_um2": Column(
+        "double", "1/um2", "Clusters found by the stage `cluster` in the whole field whose centre lies in the ROI, per covered area."
+    ),
+    "clustered_share": Column("double", "1", "Share of the ROI's locs that are in such a cluster; NaN without locs."),
+    "cluster_locs": Column("double", "1", f"Locs per cluster, {_OF_CLUSTERS}; NaN without clusters, as all that follow."),
+    "cluster_gyration_nm": Column("double", "nm", f"Radius of gyration, {_OF_CLUSTERS}."),
+    "cluster_hull_nm2": Column("double", "nm2", f"Area of the convex hull, {_OF_CLUSTERS} and that have one."),
+    "cluster_eccentricity": Column("double", "1", f"Eccentricity (0 = round, towards 1 = a line), {_OF_CLUSTERS}."),
+    "cluster_nearest_nm": Column("double", "nm", f"Distance to the nearest other cluster's centre in the field, {_OF_CLUSTERS}."),
+    "cluster_molecules": Column("double", "1", f"Molecules (copy number), {_OF_CLUSTERS}; NaN without calibration."),
+}  # of the stage `cluster`; DBSCAN's within a ROI are descriptors of `measure`
+_OF_SCHEMA = {
+    name: Column(_NUMPY_TO_ARROW[spec.dtype], spec.unit, spec.text) for name, spec in SCHEMA["cluster"].items() if spec.dims == ("cluster",)
+}
+FIELD_CLUSTER_COLUMNS: Final[Mapping[str, Column]] = {
+    "key": Column("string", "", "Folder of the field in the store; joins this table to `fields`."),
+    "field": Column("string", "", "Name of the field as people know it."),
+    "condition": Column("string", "", "Condition of the channel in this field."),
+    "replicate": Column("string", "", "Replicate within the condition."),
+    "batch": Column("string", "", "Batch, empty where none is given."),
+    "channel": Column("uint8", "", "Channel of the cluster."),
+    "cluster": Column("int32", "", "Number of the cluster in its field: what the store's array `label` says of each loc."),
+    "n_locs": _OF_SCHEMA["n_locs"],
+    "x_nm": Column("double", "nm", "x of the centroid, absolute, in the source's frame."),
+    "y_nm": Column("double", "nm", "y of the centroid, absolute, in the source's frame."),
+    **{name: _OF_SCHEMA[name] for name in ("z_nm", "radius_of_gyration_nm", "area_nm2", "eccentricity")},
+    "shape": Column("string", "", "Shape that most of its locs tell; null where the method or model tells none."),
+    **{name: _OF_SCHEMA[name] for name in ("shape_share", "belonging_mean")},
+    "parent": Column("int32", "", "Number (`cluster`) of the one that it is a part of; null where of none."),
+    **{name: _OF_SCHEMA[name] for name in ("n_children", "nearest_nm", "n_molecules")},
+    "roi": Column("int32", "", "Number of the kept ROI that holds its centroid; null where none does."),
+}
+PARTICLE_COLUMNS: Final[Mapping[str, Column]] = {
+    "key": Column("string", "", "Folder of the field in the store."),
+    "field": Column("string", "", "Name of the field as people know it."),
+    "condition": Column("string", "", "Condition of the particle's channel."),
+    "replicate": Column("string", "", "Replicate within the condition."),
+    "batch": Column("string", "", "Batch, empty where none is given."),
+    "channel": Column("uint8", "", "Channel."),
+    "particle": Column("int32", "", "Number of the particle in its field's unit of the stage `pick`, from 0."),
+    "cluster": Column("int32", "", "Its cluster: `key` and this join to `clusters`; null where it comes of none."),
+    "x_nm": Column("double", "nm", "Centre along x in the source's frame; not the mean of its locs (see `centre_by`)."),
+    "y_nm": Column("double", "nm", "The same along y."),
+    "z_nm": Column("double", "nm", "The same along z; null in 2D data."),
+    "centre_by": Column("string", "", "`circle`, `sphere`: fitted to its locs; `area`: centroid of the hull."),
+    "n_locs": Column("int64", "loc", "Its own locs."),
+    "n_points": Column("int64", "loc", "Locs kept of it: its own, and those in no cluster within the margin."),
+    "radius_nm": Column("double", "nm", SCHEMA["pick"]["radius_nm"].text),
+}
 _COMPOUND = {
+    "numbers": "list<double>",
     "counts": "map<string, int64>",
     "names": "map<string, string>",
     "integers": "list<int64>",
@@ -247,6 +308,7 @@ def arrow_schema(columns: Mapping[str, Column], *, features: int = 0) -> "pa.Sch
         "counts": pa.map_(pa.string(), pa.int64()),
         "names": pa.map_(pa.string(), pa.string()),
         "integers": pa.list_(pa.int64()),
+        "numbers": pa.list_(pa.float64()),
         "texts": pa.list_(pa.string()),
         "vector": pa.list_(pa.float32(), features),
     }
@@ -270,13 +332,18 @@ def table_of_columns() -> str:
     '# Columns of the tables'
     """
     fields = _markdown("fields.parquet", "One row per field, in the order of `samples.csv`.", FIELD_COLUMNS)
-    rois = _markdown("rois.parquet", "One row per ROI and channel, fields in the same order.", {**ROI_COLUMNS, **DESCRIPTOR_COLUMNS})
+    of_rois = {**ROI_COLUMNS, **DESCRIPTOR_COLUMNS, **CLUSTER_MEASURES}
+    rois = _markdown("rois.parquet", "One row per ROI and channel, fields in the same order.", of_rois)
     checked = "One row per field, check and channel (one for a check of the whole field), fields in the same order."
     quality = _markdown("quality.parquet", checked, QUALITY_COLUMNS)
-    compared = "One row per channel, pair of conditions and descriptor."
+    compared = "One row per channel, pair of conditions and descriptor. `cluster_comparisons.parquet` has the same columns, of clusters."
     comparisons = _markdown("comparisons.parquet", compared, COMPARISON_COLUMNS)
+    found = "One row per cluster that the stage `cluster` found, in the order of the store, fields in that of `fields`."
+    clusters = _markdown("clusters.parquet", found, FIELD_CLUSTER_COLUMNS)
+    picked = "One row per particle of the stage `pick`, fields in the same order."
+    particles = _markdown("particles.parquet", picked, PARTICLE_COLUMNS)
     embedding = "".join(_markdown(f"{name}.parquet", rows, columns) for name, (rows, columns) in _EMBEDDING_TABLES.items())
-    return f"{_HEAD}{fields}{_LABELS}{rois}{quality}{comparisons}{embedding}"
+    return f"{_HEAD}{fields}{_LABELS}{rois}{clusters}{particles}{quality}{comparisons}{embedding}"
 
 
 _EMBEDDING_TABLES: Final[Mapping[str, tuple[str, Mapping[str, Column]]]] = {

@@ -35,13 +35,16 @@ TESTED: Final = (DIFFERS, NOT_SHOWN)
 Values = NDArray[np.float64]
 
 
-def compare(rois: "pa.Table", fields: "pa.Table", *, config: CompareConfig, min_locs: int) -> list[Comparison]:
+def compare(
+    rois: "pa.Table", fields: "pa.Table", *, config: CompareConfig, min_locs: int, descriptors: Sequence[str] = COMPARED
+) -> list[Comparison]:
     """Every descriptor of every pair of conditions, by channel, pair and descriptor.
 
     Parameters
     ----------
     rois, fields : as `tables.read_tables` gives them
     min_locs : fewest locs of a channel for the descriptors of its pattern, as in `compare.described`
+    descriptors : columns of `rois`; those of one channel and all its pairs of conditions are one family
 
     Returns
     -------
@@ -55,14 +58,14 @@ def compare(rois: "pa.Table", fields: "pa.Table", *, config: CompareConfig, min_
         a column that there is not
     """
     grouped = group_rois(rois, fields, config=config)
-    groups = _groups(grouped, min_locs=min_locs, paired=bool(config.paired))
+    groups = _groups(grouped, min_locs=min_locs, paired=bool(config.paired), descriptors=descriptors)
     found = []
     for channel in sorted({channel for channel, _ in groups}, key=lambda channel: -1 if channel is None else channel):
         conditions = [condition for own, condition in groups if own == channel]
         tests = [
             _compare(channel, descriptor, pair, groups, config=config)
             for pair in condition_pairs(conditions, reference=config.reference)
-            for descriptor in COMPARED
+            for descriptor in descriptors
         ]
         found += _judged(tests, alpha=config.alpha)
     return found
@@ -100,16 +103,16 @@ class _Group(NamedTuple):
 _Groups = Mapping[tuple[int | None, str], _Group]
 
 
-def _groups(grouped: "pa.Table", *, min_locs: int, paired: bool) -> _Groups:
+def _groups(grouped: "pa.Table", *, min_locs: int, paired: bool, descriptors: Sequence[str]) -> _Groups:
     """All that is compared, by channel and condition."""
     kept = described(grouped, min_locs=min_locs)
     blocks: dict[tuple[int | None, str], dict[str, dict[str, list[float]]]] = {}
-    for mean in replicate_means(grouped, min_locs=min_locs, descriptors=COMPARED):
+    for mean in replicate_means(grouped, min_locs=min_locs, descriptors=descriptors):
         own = blocks.setdefault((mean.channel, mean.condition), {}).setdefault(mean.descriptor, {})
         if mean.n_rois and (mean.block is not None or not paired):
             own.setdefault(mean.block or "", []).append(mean.mean)
     rows = _rows(kept)
-    columns = {name: kept[name].to_numpy().astype(np.float64) for name in COMPARED}  # null becomes NaN
+    columns = {name: kept[name].to_numpy().astype(np.float64) for name in descriptors}  # null becomes NaN
     return {
         group: _Group(own, {name: values[rows[group]][np.isfinite(values[rows[group]])] for name, values in columns.items()})
         for group, own in blocks.items()

@@ -1,4 +1,4 @@
-"""The campaign's tables of fields (`tables/fields.parquet`), of ROIs and channels (`rois`), of quality checks (`quality`).
+"""The campaign's tables of fields (`tables/fields.parquet`), of ROIs and channels (`rois`), of clusters (`clusters`), of quality checks.
 
 Fields are read one after the other and rows go to disk in groups, so memory does not grow with the campaign. All
 files carry the campaign's fingerprint and appear whole or not at all; they are current only if all carry the same.
@@ -8,7 +8,7 @@ ROI) or is undefined (a cluster's area where there is no cluster) is null; the c
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import reduce
 from pathlib import Path
@@ -17,8 +17,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.analyse.columns import DESCRIPTOR_COLUMNS, DESCRIPTORS, FIELD_COLUMNS, QUALITY_COLUMNS, ROI_COLUMNS, Column, arrow_schema
+from smlmbatch.analyse.cluster_rois import cluster_columns
+from smlmbatch.analyse.cluster_table import cluster_summary, cluster_table
+from smlmbatch.analyse.columns import (
+    CLUSTER_MEASURES,
+    DESCRIPTOR_COLUMNS,
+    DESCRIPTORS,
+    FIELD_CLUSTER_COLUMNS,
+    FIELD_COLUMNS,
+    PARTICLE_COLUMNS,
+    QUALITY_COLUMNS,
+    ROI_COLUMNS,
+    Column,
+    arrow_schema,
+)
 from smlmbatch.analyse.fingerprint import FINGERPRINT_KEY, table_path
+from smlmbatch.analyse.particle_table import particle_table
 from smlmbatch.analyse.quality import checks_of, worst
 from smlmbatch.analyse.results import QualityCheck
 from smlmbatch.store.arrays import UnitReader
@@ -29,6 +43,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 STAGES = ("ingest", "tile", "quality", "measure")  # a field is analysed when all of these are published
+_CLUSTER, _PICK = "cluster", "pick"  # may be missing
 _GROUP_ROWS = 1 << 16  # rows held before a row group is written: a few MiB
 
 
@@ -59,9 +74,11 @@ def write_tables(campaign: Campaign, *, fingerprint: str) -> None:
     with ExitStack() as stack:
         fields = stack.enter_context(_writer(folder / "fields.parquet", _field_schema(campaign), fingerprint))
         rois = stack.enter_context(_writer(folder / "rois.parquet", _roi_schema(), fingerprint))
+        clusters = stack.enter_context(_writer(folder / "clusters.parquet", arrow_schema(FIELD_CLUSTER_COLUMNS), fingerprint))
+        particles = stack.enter_context(_writer(folder / "particles.parquet", arrow_schema(PARTICLE_COLUMNS), fingerprint))
         quality = stack.enter_context(_writer(folder / "quality.parquet", arrow_schema(QUALITY_COLUMNS), fingerprint))
         for result in campaign.fields:
-            row, table = _read_field(result)
+            row, table, found = _read_field(result)
             checks = checks_of(result, campaign.config)
             row["light"] = worst(check.light for check in checks) if row["status"] == "ok" else None
             fields.add_row(row)
@@ -69,6 +86,10 @@ def write_tables(campaign: Campaign, *, fingerprint: str) -> None:
                 quality.add_row(_check_row(result, check))
             if table is not None:
                 rois.add_table(table)
+            if found is not None:
+                clusters.add_table(found)
+            if row["status"] == "ok" and _PICK in result.units:
+                particles.add_table(_particle_table(result))
     write_comparisons(campaign.output, config=campaign.config, fingerprint=fingerprint)
 
 
@@ -92,7 +113,8 @@ def legible(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _read_field(result: FieldResult) -> "tuple[dict[str, Any], pa.Table | None]":
+def _read_field(result: FieldResult) -> "tuple[dict[str, Any], pa.Table | None, pa.Table | None]":
+    """The field's row, its ROIs and its clusters; None where there are none yet."""
     with ExitStack() as stack:
         units = {stage: stack.enter_context(UnitReader(path)) for stage, path in result.units.items() if stage in STAGES}
         row = _sample_row(result, units)
@@ -100,7 +122,13 @@ def _read_field(result: FieldResult) -> "tuple[dict[str, Any], pa.Table | None]"
             row |= _ingest_row(units["ingest"].attrs)
         if "tile" in units:
             row |= _tile_row(units["tile"])
-        return row, _roi_table(result, units) if row["status"] == "ok" else None
+        cluster = stack.enter_context(UnitReader(result.units[_CLUSTER])) if _CLUSTER in result.units else None
+        if row["status"] != "ok":
+            return row, None, None
+        rois = _roi_table(result, units, cluster)
+        if cluster is None:
+            return row, rois, None
+        return row | _cluster_row(units, cluster, row), rois, _cluster_table(result, units["ingest"], cluster)
 
 
 def _sample_row(result: FieldResult, units: Mapping[str, UnitReader]) -> dict[str, Any]:
@@ -151,13 +179,50 @@ def _tile_row(tile: UnitReader) -> dict[str, Any]:
 
 def outline_area_um2(tile: UnitReader) -> float:
     """Area inside the outlines of a tile unit, um2; a ring inside a ring of the same cell is a hole."""
+    return float(sum(polygon.area for polygon in _cells(tile)) / 1e6)
+
+
+def _cells(tile: UnitReader) -> list[Any]:
+    """Polygons of the outlines, nm, one a cell."""
     import shapely
 
     vertices_nm, bounds = tile.read("outline_nm"), tile.read("outline_start")
     rings: dict[int, list[Any]] = {}
     for ring, cell in enumerate(tile.read("outline_cell")):
         rings.setdefault(int(cell), []).append(shapely.Polygon(vertices_nm[bounds[ring] : bounds[ring + 1]]))
-    return float(sum(reduce(shapely.symmetric_difference, polygons).area for polygons in rings.values()) / 1e6)
+    return [reduce(shapely.symmetric_difference, polygons) for polygons in rings.values()]
+
+
+def _cluster_row(units: Mapping[str, UnitReader], cluster: UnitReader, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the field's row says of its clusters."""
+    import shapely
+
+    x_nm, y_nm = cluster.read("x_nm"), cluster.read("y_nm")
+    inside = np.zeros(len(x_nm), dtype=bool)
+    for polygon in _cells(units["tile"]):
+        inside |= shapely.contains_xy(polygon, x_nm, y_nm)
+    attrs = units["ingest"].attrs
+    n_per_channel = dict(zip(attrs["channels"], attrs["n_per_channel"], strict=True))
+    return cluster_summary(cluster, inside, area_um2=row["cell_area_um2"], n_per_channel=n_per_channel)
+
+
+def _cluster_table(result: FieldResult, ingest: UnitReader, cluster: UnitReader) -> "pa.Table":
+    return cluster_table(cluster, origin_nm=ingest.attrs["origin_nm"], names=_names(result), condition_of=_conditions(result))
+
+
+def _particle_table(result: FieldResult) -> "pa.Table":
+    with UnitReader(result.units["ingest"]) as ingest, UnitReader(result.units[_PICK]) as pick:
+        return particle_table(pick, origin_nm=ingest.attrs["origin_nm"], names=_names(result), condition_of=_conditions(result))
+
+
+def _names(result: FieldResult) -> dict[str, str]:
+    """Columns that are the same in all rows of a field."""
+    field = result.field
+    return {name: legible(getattr(field, name)) for name in ("key", "replicate", "batch")} | {"field": legible(field.name)}
+
+
+def _conditions(result: FieldResult) -> Callable[[int], str]:
+    return lambda channel: legible(result.field.condition_of(channel))
 
 
 def _check_row(result: FieldResult, check: QualityCheck) -> dict[str, Any]:
@@ -171,7 +236,7 @@ def _check_row(result: FieldResult, check: QualityCheck) -> dict[str, Any]:
 # ---- ROIs of one field
 
 
-def _roi_table(result: FieldResult, units: Mapping[str, UnitReader]) -> "pa.Table":
+def _roi_table(result: FieldResult, units: Mapping[str, UnitReader], cluster: UnitReader | None) -> "pa.Table":
     """One row per ROI and channel, ROI-major."""
     import pyarrow as pa
 
@@ -186,6 +251,7 @@ def _roi_table(result: FieldResult, units: Mapping[str, UnitReader]) -> "pa.Tabl
     for name, values in _roi_columns(tile, units["ingest"].attrs["origin_nm"]).items():
         columns[name] = np.repeat(values, n_channels)
     columns |= _descriptor_columns(measure, channels, n_rois)
+    columns |= cluster_columns(cluster, tile, channels)
     columns["n_locs"] = tile.read("roi_n_locs").reshape(-1)  # known for dropped ROIs too
     schema = _roi_schema()
     return pa.Table.from_pydict({name: columns[name] for name in schema.names}, schema=schema)
@@ -246,7 +312,7 @@ def _field_schema(campaign: Campaign) -> "pa.Schema":
 
 
 def _roi_schema() -> "pa.Schema":
-    return arrow_schema({**ROI_COLUMNS, **DESCRIPTOR_COLUMNS})
+    return arrow_schema({**ROI_COLUMNS, **DESCRIPTOR_COLUMNS, **CLUSTER_MEASURES})
 
 
 class _RowGroups:

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from smlmbatch.errors import ConfigError
 
-STAGES = ("ingest", "tile", "quality", "measure", "embed", "report")  # in the order of the chain
-SHARED = ("embed",)  # those whose tasks may be several ranks
+STAGES = ("ingest", "tile", "quality", "measure", "embed", "cluster", "pick", "report")  # in the order of the chain
+SHARED = ("embed", "cluster")  # those whose tasks may be several ranks
 
 # Options of sbatch that the chain itself gives: two of one kind and SLURM quietly takes the last.
 _OURS = {
@@ -31,7 +31,7 @@ _OURS = {
     "--mem-per-cpu": "stage.NAME.memory",
     "--no-requeue": "slurm.max_requeues",
     "--nodes": "nothing: a task stays on one node, and for ranks there is --ntasks-per-node",
-    "--ntasks": "stage.NAME.cpus, or stage.embed.ranks",
+    "--ntasks": "stage.NAME.cpus, or stage.NAME.ranks (embed, cluster)",
     "--open-mode": "nothing: logs are appended to",
     "--output": "nothing: logs lie in OUTPUT/logs/slurm",
     "--parsable": "nothing: it is given",
@@ -167,6 +167,8 @@ class StageAsks:
     quality: StageAsk = field(default_factory=StageAsk)
     measure: StageAsk = field(default_factory=StageAsk)
     embed: StageAsk = field(default_factory=StageAsk)
+    cluster: StageAsk = field(default_factory=StageAsk)
+    pick: StageAsk = field(default_factory=StageAsk)
     report: StageAsk = field(default_factory=StageAsk)
 
     def __post_init__(self) -> None:

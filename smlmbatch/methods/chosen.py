@@ -1,18 +1,20 @@
-"""Which model a campaign embeds with: what `[embed] model` means.
+"""Which models a campaign uses: what `[embed] model` and `[cluster] model` mean.
 
 Settled when a campaign is planned (`settle`); from then on the settings alone tell (`choose`), without torch and without the folder that a
-model of one's own came from. A model is the same whatever path it is named by: the settings hold its plain name and its sha256.
+model of one's own came from. A model is the same whatever path it is named by: the settings hold its plain name and its sha256. What a
+model is used for is a `Role`; roles differ in the method asked for, and in what else of the settings a model must fit.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
-from smlmbatch.config import Config
+from smlmbatch.config import ClusterConfig, Config, EmbedConfig
 from smlmbatch.errors import ConfigError, InputError
 from smlmbatch.methods.folders import (
     CONFIG,
-    RESERVED,
     check_plain,
     copy_name,
     is_whole,
@@ -23,18 +25,49 @@ from smlmbatch.methods.folders import (
     stated_settings,
 )
 
-AUTO, NONE, SHIPPED = RESERVED
+AUTO, NONE = "auto", "none"
 MODELS: Final = "models"  # folder of a campaign's own models under OUTPUT
-_WANT = "a model of the method contrastive, whose regions have the side of the campaign's"
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a campaign uses a model for.
+
+    Attributes
+    ----------
+    section : of the settings
+    method : of its models; the shipped one has its name
+    words : what `model` may be besides a folder
+    option : of the command line, that names a model
+    want : what a model must be
+    """
+
+    section: str
+    method: str
+    words: tuple[str, ...]
+    option: str
+    want: str
+
+
+EMBED: Final = Role(
+    "embed",
+    "contrastive",
+    (AUTO, NONE, "contrastive"),
+    "--model",
+    "a model of the method contrastive, whose regions have the side of the campaign's",
+)
+CLUSTER: Final = Role("cluster", "miro", (AUTO, "miro"), "--cluster-model", "a model of the method miro, of the kind generalist")
+ROLES: Final = (EMBED, CLUSTER)
+_SHIPPED: Final = tuple(role.method for role in ROLES)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The model of a campaign, or why there is none.
+    """The model of a campaign for a role, or why there is none.
 
     Attributes
     ----------
-    name : "contrastive" for the shipped one, else what the campaign calls it; "" = none
+    name : the method's name for the shipped one, else what the campaign calls it; "" = none
     sha256 : what it is known by; "" = none
     why_none : one sentence; "" where there is a model
     """
@@ -44,7 +77,7 @@ class Choice:
     why_none: str = ""
 
 
-def choose(config: Config) -> Choice:
+def choose(config: Config, role: Role = EMBED) -> Choice:
     """The model that settled settings mean.
 
     Raises
@@ -52,20 +85,48 @@ def choose(config: Config) -> Choice:
     ConfigError
         the shipped model is asked for, and regions have another side; or a folder is named that was never settled
     """
-    embed, roi_nm = config.embed, config.tile.roi_nm
-    if embed.model == NONE:
-        return Choice("", "", 'No embedding was wanted (embed.model = "none").')
-    if embed.model not in RESERVED:
-        if not embed.sha256:
-            raise ConfigError(f"embed.model = {embed.model!r}: this model was not copied into the campaign: plan it again")
-        return Choice(embed.model, embed.sha256)
-    side_nm = float(stated_settings(shipped(SHIPPED))[SHIPPED]["side_nm"])
+    own = section_of(config, role)
+    if why_none := _unwanted(config, role):
+        return Choice("", "", why_none)
+    if own.model not in role.words:
+        if not own.sha256:
+            raise ConfigError(f"{role.section}.model = {own.model!r}: this model was not copied into the campaign: plan it again")
+        return Choice(own.model, own.sha256)
+    if why_none := _unfit_side(config) if role is EMBED else "":
+        return Choice("", "", why_none)
+    return Choice(role.method, model_sha256(shipped(role.method)))
+
+
+def section_of(config: Config, role: Role) -> EmbedConfig | ClusterConfig:
+    """The role's settings."""
+    section: EmbedConfig | ClusterConfig = getattr(config, role.section)
+    return section
+
+
+def _unwanted(config: Config, role: Role) -> str:
+    """Why the settings want no model; "" = they want one."""
+    if role is EMBED:
+        return 'No embedding was wanted (embed.model = "none").' if config.embed.model == NONE else ""
+    return _NO_NETWORK.get(config.cluster.method, "")
+
+
+_NO_NETWORK: Final[Mapping[str, str]] = MappingProxyType(
+    {"none": 'No clusters were wanted (cluster.method = "none").', "dbscan": 'DBSCAN needs no model (cluster.method = "dbscan").'}
+)
+
+
+def _unfit_side(config: Config) -> str:
+    """Why the shipped model can't embed the campaign's regions; "" = it can."""
+    roi_nm, side_nm = config.tile.roi_nm, float(stated_settings(shipped(EMBED.method))[EMBED.method]["side_nm"])
     if roi_nm == side_nm:
-        return Choice(SHIPPED, model_sha256(shipped(SHIPPED)))
-    if embed.model == SHIPPED:
+        return ""
+    if config.embed.model != AUTO:
         mend = f'set tile.roi_nm = {side_nm:g}, or embed.model = "none", or train a model for {roi_nm:g} nm'
-        raise ConfigError(f'embed.model = "{SHIPPED}" embeds regions of {side_nm:g} nm, but tile.roi_nm = {roi_nm:g}: {mend}')
-    return Choice("", "", f"The shipped model embeds regions of {side_nm:g} nm, and these have {roi_nm:g} nm.")
+        raise ConfigError(f'embed.model = "{EMBED.method}" embeds regions of {side_nm:g} nm, but tile.roi_nm = {roi_nm:g}: {mend}')
+    return f"The shipped model embeds regions of {side_nm:g} nm, and these have {roi_nm:g} nm."
+
+
+# ---- what units depend on
 
 
 def embed_settings(config: Config) -> dict[str, object]:
@@ -78,15 +139,46 @@ def embed_settings(config: Config) -> dict[str, object]:
     return settings | ({"seed": embed.seed} if embed.n_locs else {})
 
 
+_READ_BY: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "miro": ("cluster_radius_nm", "locs_per_cluster", "calibration_locs_per_molecule"),
+        "dbscan": ("eps_nm", "min_locs", "calibration_locs_per_molecule"),
+        "none": (),
+    }
+)  # method → keys
+
+
+def cluster_settings(config: Config) -> dict[str, object]:
+    """Of `[cluster]`, what a unit's result depends on: the method, and what it reads."""
+    method = config.cluster.method
+    model = {"model_sha256": choose(config, CLUSTER).sha256} if method == CLUSTER.method else {}
+    return {"method": method, **model, **{name: getattr(config.cluster, name) for name in _READ_BY[method]}}
+
+
+def check_read(config: Config, stated: Mapping[str, object]) -> None:
+    """Refuse keys of `[cluster]` that were said for this very method, which doesn't read them: nothing would come of them.
+
+    Raises
+    ------
+    ConfigError
+        names the method that reads the key
+    """
+    method = config.cluster.method
+    for key in stated:
+        readers = [name for name, keys in _READ_BY.items() if key in keys or (key, name) == ("model", CLUSTER.method)]
+        if readers and method not in readers:
+            raise ConfigError(f"cluster.{key} is for the method {' or '.join(readers)}, and the campaign's is {method}: say --method too")
+
+
 # ---- finding and loading
 
 
 def model_folder(choice: Choice, models: Path) -> Path:
     """Where the chosen model lies: in the package, or in OUTPUT/models."""
-    return shipped(SHIPPED) if choice.name == SHIPPED else models / copy_name(choice.name, choice.sha256)
+    return shipped(choice.name) if choice.name in _SHIPPED else models / copy_name(choice.name, choice.sha256)
 
 
-def whole_folder(choice: Choice, models: Path) -> Path:
+def whole_folder(choice: Choice, models: Path, role: Role = EMBED) -> Path:
     """Where the chosen model lies, if it is what the campaign was planned with.
 
     Raises
@@ -95,10 +187,10 @@ def whole_folder(choice: Choice, models: Path) -> Path:
         the campaign's copy is missing or damaged
     """
     folder = model_folder(choice, models)
-    if choice.name == SHIPPED or is_whole(folder, choice.sha256):
+    if choice.name in _SHIPPED or is_whole(folder, choice.sha256):
         return folder
     finding = f"the campaign's copy of its model is {'damaged' if folder.is_dir() else 'not there'}"
-    mend = f"plan again with --model and the folder of {choice.name}, then run with --retry-failed"
+    mend = f"plan again with {role.option} and the folder of {choice.name}, then run with --retry-failed"
     raise InputError(f"{MODELS}/{folder.name}", finding, f"the model {choice.name} of sha256 {choice.sha256[:12]}", mend)
 
 
@@ -107,14 +199,19 @@ def whole_folder(choice: Choice, models: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Settings whose model is known by name and sha256, and the folder it is to be copied from (None: no need)."""
+    """Settings whose models are known by name and sha256, and the folders that models are to be copied from.
+
+    Attributes
+    ----------
+    sources : role → folder; a role without one needs no copy
+    """
 
     config: Config
-    source: Path | None = None
+    sources: Mapping[Role, Path] = field(default_factory=dict)
 
 
 def settle(config: Config, *, stored: Config | None = None, models: Path | None = None) -> Settled:
-    """Find out which model `[embed] model` means, and look whether it can serve.
+    """Find out which models the settings mean, and look whether they can serve.
 
     Parameters
     ----------
@@ -128,67 +225,119 @@ def settle(config: Config, *, stored: Config | None = None, models: Path | None 
     InputError
         a folder is no model, a damaged one, or one that doesn't fit
     """
-    embed = config.embed
-    if embed.model in RESERVED:
-        settled = replace(config, embed=replace(embed, sha256=""))
-        choose(settled)
-        return Settled(settled)
+    sources = {}
+    for role in ROLES:
+        config, source = _settle(config, role, stored=stored, models=models)
+        if source is not None:
+            sources[role] = source
+    return Settled(config, sources)
+
+
+def _settle(config: Config, role: Role, *, stored: Config | None, models: Path | None) -> tuple[Config, Path | None]:
+    """The settings with the role's model settled, and the folder it is to be copied from."""
+    own = section_of(config, role)
+    if own.model in role.words:
+        settled = _with(config, role, sha256="")
+        choose(settled, role)
+        return settled, None
     copies = known_copies(models) if models is not None else {}
-    if embed.sha256 and "/" not in embed.model:
-        return Settled(_named(config, copies, stored))
-    source = Path(embed.model)
+    if own.sha256 and "/" not in own.model:
+        return _named(config, role, copies, stored), None
+    source = Path(own.model)
     check_plain(source)
     sha256 = model_sha256(source)
-    if embed.sha256 not in ("", sha256):
+    if own.sha256 not in ("", sha256):
         raise ConfigError(
-            f"embed.sha256 = {embed.sha256!r}, but the model in {source} has {sha256}: name the other folder, or leave it out"
+            f"{role.section}.sha256 = {own.sha256!r}, but the model in {source} has {sha256}: name the other folder, or leave it out"
         )
     if sha256 in copies:
-        _check_side(copies[sha256], config)
+        _check_settings(copies[sha256], config, role)
     else:
-        _check_model(source, config)
-    if stored is not None and stored.embed.sha256 == sha256:
-        name = stored.embed.model
+        _check_model(source, config, role)
+    before = section_of(stored, role) if stored is not None else None
+    if before is not None and before.sha256 == sha256:
+        name = before.model
     else:
         name = copies[sha256].name.rpartition("-")[0] if sha256 in copies else plain_name(source.absolute())
-    return Settled(replace(config, embed=replace(embed, model=name, sha256=sha256)), source)
+    return _with(config, role, model=name, sha256=sha256), source
 
 
-def _named(config: Config, copies: dict[str, Path], stored: Config | None) -> Config:
+def _with(config: Config, role: Role, **values: Any) -> Config:
+    own: Any = section_of(config, role)
+    changed: dict[str, Any] = {role.section: replace(own, **values)}
+    return replace(config, **changed)
+
+
+def _named(config: Config, role: Role, copies: Mapping[str, Path], stored: Config | None) -> Config:
     """Settings that name a model by what a campaign calls it: its copy must be there, unless it was when the campaign was planned."""
-    embed = config.embed
-    if embed.sha256 in copies:
-        _check_side(copies[embed.sha256], config)
-    elif stored is None or (stored.embed.model, stored.embed.sha256) != (embed.model, embed.sha256):
-        raise ConfigError(f"embed.model = {embed.model!r}: OUTPUT holds no model of sha256 {embed.sha256[:12]}: name the model's folder")
+    own = section_of(config, role)
+    before = section_of(stored, role) if stored is not None else None
+    if own.sha256 in copies:
+        _check_settings(copies[own.sha256], config, role)
+    elif before is None or (before.model, before.sha256) != (own.model, own.sha256):
+        raise ConfigError(
+            f"{role.section}.model = {own.model!r}: OUTPUT holds no model of sha256 {own.sha256[:12]}: name the model's folder"
+        )
     return config
 
 
-def _check_side(folder: Path, config: Config) -> None:
+def _check_settings(folder: Path, config: Config, role: Role) -> None:
+    """Look whether a model's settings fit the campaign's."""
     from smlmbatch.methods.model import read_settings
 
-    settings = read_settings(folder / CONFIG)[1]
+    method, settings = read_settings(folder / CONFIG)
+    if method.name != role.method:
+        raise InputError(folder, f"is a model of the method {method.name}", role.want, "name another model")
+    _FITS[role](folder, settings, config)
+
+
+def _check_side(folder: Path, settings: Any, config: Config) -> None:
     if settings.side_nm != config.tile.roi_nm:
         finding = f"embeds regions of {settings.side_nm:g} nm, and those of the campaign have {config.tile.roi_nm:g} nm"
-        raise InputError(folder, finding, _WANT, f"set tile.roi_nm = {settings.side_nm:g}, or name another model")
+        raise InputError(folder, finding, EMBED.want, f"set tile.roi_nm = {settings.side_nm:g}, or name another model")
 
 
-def _check_model(folder: Path, config: Config) -> None:
-    """Load a model and embed a raster: what can go wrong goes wrong here, before anything is frozen."""
+def _check_kind(folder: Path, settings: Any, config: Config) -> None:
+    if settings.network != "generalist":
+        mend = "name another model; networks of this kind are for comparison only"
+        raise InputError(folder, f"is a network of the kind {settings.network}", CLUSTER.want, mend)
+
+
+def _check_model(folder: Path, config: Config, role: Role) -> None:
+    """Load a model and try it: what can go wrong goes wrong here, before anything is frozen."""
+    from smlmbatch.methods.model import load_model
+
+    model = load_model(folder)
+    _check_settings(folder, config, role)
+    if not _TRIALS[role](folder, model):
+        raise InputError(folder, f"gives {_GIVES[role]} that are no numbers", role.want, "train it again, or name another model")
+
+
+def _embeds(folder: Path, model: Any) -> bool:
+    """Whether a raster gives a vector of numbers."""
     import numpy as np
 
     from smlmbatch.methods.contrastive.data import perlin_family
     from smlmbatch.methods.contrastive.infer import embed_counts
-    from smlmbatch.methods.model import load_model
 
-    model = load_model(folder)
-    if model.method.name != SHIPPED:
-        raise InputError(folder, f"is a model of the method {model.method.name}", _WANT, "name another model")
-    _check_side(folder, config)
     try:
         perlin_family(model.config)
     except ConfigError as error:
         raise InputError(folder / CONFIG, str(error), "the settings a model was trained with", "copy the folder again") from error
     found = embed_counts(model.network, np.eye(model.config.side_px, dtype=np.int64)[None], turned=False)
-    if found.shape != (1, model.config.features) or not np.isfinite(found).all():
-        raise InputError(folder, "gives vectors that are no numbers", _WANT, "train it again, or name another model")
+    return bool(found.shape == (1, model.config.features) and np.isfinite(found).all())
+
+
+def _contracts(folder: Path, model: Any) -> bool:
+    """Whether a small field is contracted to numbers."""
+    import numpy as np
+
+    from smlmbatch.methods.miro.infer import find_clusters
+
+    found = find_clusters(model.network, np.random.default_rng(0).uniform(0.0, 500.0, size=(50, 2))).contracted
+    return bool(np.isfinite(found.xy_nm).all() and np.isfinite(found.belonging).all() and np.isfinite(found.radius_nm).all())
+
+
+_FITS: Final[Mapping[Role, Callable[[Path, Any, Config], None]]] = MappingProxyType({EMBED: _check_side, CLUSTER: _check_kind})
+_TRIALS: Final[Mapping[Role, Callable[[Path, Any], bool]]] = MappingProxyType({EMBED: _embeds, CLUSTER: _contracts})
+_GIVES: Final[Mapping[Role, str]] = MappingProxyType({EMBED: "vectors", CLUSTER: "places"})

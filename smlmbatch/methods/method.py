@@ -99,6 +99,10 @@ class Method(Protocol):
         """(mean over this rank's samples, figures to log: means over this rank's samples too)."""
         ...
 
+    def settle(self, model: "torch.nn.Module", config: Any) -> None:
+        """Set what is chosen of a network after it has learned, in its weights; on the CPU, a function of both alone."""
+        ...
+
     def judge(self, model: "torch.nn.Module", config: Any, *, seeds: int) -> Mapping[str, Mapping[str, float]]:
         """Task → figure → value: how good a model is, mean over so many draws (1 or more) of data it has never seen."""
         ...

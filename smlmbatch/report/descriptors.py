@@ -22,16 +22,17 @@ def show_channel(numbers: Numbers, channel: int | None, *, gallery: Gallery) -> 
     shown = titles(c.descriptor for c in conditions)
     return join(
         [
-            _key(names, conditions, numbers.looks),
+            condition_key(names, conditions, numbers.looks),
             show_superplots(numbers, channel, shown, gallery=gallery),
             _show_curves(numbers, channel, names, gallery=gallery),
-            *_number_tables(conditions, names, shown),
+            *number_tables(conditions, names, shown),
             *_left_out(numbers, channel, names),
         ]
     )
 
 
-def _key(names: Sequence[str], conditions: Sequence[ConditionMean], look: Mapping[str, Look]) -> Markup:
+def condition_key(names: Sequence[str], conditions: Sequence[ConditionMean], look: Mapping[str, Look]) -> Markup:
+    """How each condition is drawn, and how much there is of it."""
     said = []
     for name in names:
         members = [c for c in conditions if c.condition == name]
@@ -81,7 +82,7 @@ def _curves_csv(numbers: Numbers, channel: int | None) -> str:
 # ---- numbers
 
 
-def _number_tables(conditions: Sequence[ConditionMean], names: Sequence[str], shown: dict[str, Title]) -> list[Markup]:
+def number_tables(conditions: Sequence[ConditionMean], names: Sequence[str], shown: dict[str, Title]) -> list[Markup]:
     """A column per condition and, beside it, how many ROIs entered."""
     found = {(c.condition, c.descriptor): c for c in conditions}
     tables = []

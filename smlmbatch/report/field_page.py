@@ -16,6 +16,7 @@ from smlmbatch.analyse.quality import worst
 from smlmbatch.analyse.results import LIGHTS, Light, QualityCheck
 from smlmbatch.analyse.tables import legible
 from smlmbatch.config import Config
+from smlmbatch.report.field_clusters import field_clusters
 from smlmbatch.report.field_figures import FieldData, Figure, drift, frames, histograms, illumination, nena, ripley
 from smlmbatch.report.field_render import choose_rois, draw_picture, hues_of, look_of_reason, paintings, soften
 from smlmbatch.report.field_script import SCRIPT, STYLE
@@ -111,9 +112,18 @@ def _sections(page: FieldPage, units: Mapping[str, UnitReader]) -> Iterator[tupl
         if chosen:
             label = f"{page.row['field']}: regions of interest at high magnification"
             yield "zooms", ("Regions at high magnification", _show(page, draw_zooms(ingest, tile, chosen, names=names, label=label)))
+        if "cluster" in units:
+            yield "clusters", ("Clusters", _clusters(page, ingest, tile, units["cluster"], names))
     yield from _charts(page, data)
     if page.descriptors:
         yield "descriptors", ("Descriptors beside the condition's", join(_descriptors(page.descriptors)))
+
+
+def _clusters(page: FieldPage, ingest: UnitReader, tile: UnitReader, cluster: UnitReader, names: Sequence[str]) -> Markup:
+    found = field_clusters(ingest, tile, cluster, names=names, field=page.row["field"])
+    charts = [_show(page, figure) for figure in found.charts]
+    drawn = element("div", *charts, class_="charts") if charts else None
+    return join([found.words, *(_show(page, figure) for figure in found.panels), drawn, found.numbers])
 
 
 def _charts(page: FieldPage, data: FieldData) -> Iterator[tuple[str, tuple[str, Markup]]]:

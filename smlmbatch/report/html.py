@@ -18,6 +18,9 @@ from smlmbatch.analyse.results import QualityCheck
 from smlmbatch.analyse.tables import Tables, legible, read_tables
 from smlmbatch.config import to_toml
 from smlmbatch.report.cautions import cluster_cautions, design_cautions
+from smlmbatch.report.cluster_data import CampaignClusters, read_clusters
+from smlmbatch.report.cluster_section import for_verdict as clusters_for_verdict
+from smlmbatch.report.cluster_section import show_clusters
 from smlmbatch.report.costs import show_costs
 from smlmbatch.report.curves import ripley_curves
 from smlmbatch.report.descriptors import replicates_csv, show_channel
@@ -30,6 +33,7 @@ from smlmbatch.report.gallery import Gallery
 from smlmbatch.report.methods import methods
 from smlmbatch.report.numbers import Numbers, file_suffix, gather
 from smlmbatch.report.page import Markup, document, element, join, section, table
+from smlmbatch.report.particle_section import show_particles
 from smlmbatch.report.quality_overview import read_checks, show_quality
 from smlmbatch.report.sections import (
     Row,
@@ -55,6 +59,7 @@ _PARTS = (  # anchor, heading, word in the list at the top
     ("quality", "Quality of the fields", "Quality"),
     ("compared", "Conditions compared", "Comparisons"),
     ("descriptors", "Descriptors by condition", "Descriptors"),
+    ("clusters", "Clusters", "Clusters"),
     ("embedding", "Architecture by learned embedding", "Embedding"),
     ("pictures", "Rendered fields", "Pictures"),
     ("came-in", "What came in", "What came in"),
@@ -75,6 +80,7 @@ class _Evidence:
     grouped: "pa.Table"  # ROIs with the conditions that are compared
     numbers: Numbers
     cautions: Sequence[str]
+    clusters: CampaignClusters
     embeddings: Embeddings
     gallery: Gallery
 
@@ -135,6 +141,7 @@ def _gather(campaign: Campaign, gallery: Gallery) -> _Evidence:
         grouped=grouped,
         numbers=numbers,
         cautions=[*design_cautions(tables.rois, tables.fields, config=settings), *contradictions],
+        clusters=read_clusters(campaign, grouped),
         embeddings=read_embeddings(
             campaign, names=numbers.names, joined=channels_joined(labels_of(tables.fields), config=settings.compare)
         ),
@@ -148,6 +155,10 @@ def _sections(evidence: _Evidence, *, software: Mapping[str, str], run: Mapping[
         "quality": [show_quality(rows, evidence.checks)],
         "compared": [*_compared(evidence)],
         "descriptors": [*_descriptors(evidence)],
+        "clusters": [
+            show_clusters(evidence.clusters, titles_of=channel_titles(rows), gallery=evidence.gallery),
+            show_particles(campaign, titles_of=channel_titles(rows)),
+        ],
         "embedding": [show_section(evidence.embeddings, titles=channel_titles(rows), gallery=evidence.gallery)],
         "pictures": [show_pictures(campaign, rows)],
         "came-in": [show_fields(campaign, rows) if rows else element("p", "No field.")],
@@ -194,7 +205,7 @@ def _head(evidence: _Evidence, name: str, run: Mapping[str, Any]) -> Markup:
                 channel_titles=titles,
                 cautions=evidence.cautions,
                 config=campaign.config,
-                more=for_verdict(evidence.embeddings, titles=titles),
+                more=[*clusters_for_verdict(evidence.clusters, titles_of=titles), *for_verdict(evidence.embeddings, titles=titles)],
             ),
             class_="verdict",
         ),
@@ -254,7 +265,9 @@ def _bare_conditions(evidence: _Evidence) -> list[str]:
 
 def _methods(evidence: _Evidence, *, software: Mapping[str, str], run: Mapping[str, Any]) -> list[Markup]:
     campaign, found = evidence.campaign, evidence.embeddings
-    said, sources = methods(campaign.config, software=software, model=found.model if found.channels else None)
+    said, sources = methods(
+        campaign.config, software=software, model=found.model if found.channels else None, clusters=evidence.clusters.facts
+    )
     paragraphs = [element("p", text) for text in said]
     references = [element("p", text, class_="reference") for text in sources]
     facts = list(_facts(run))

@@ -9,7 +9,9 @@ from types import MappingProxyType
 
 from smlmbatch.analyse.grouping import condition_columns
 from smlmbatch.config import Config
+from smlmbatch.report.cluster_data import ClusterFacts
 from smlmbatch.report.embedding_data import ModelFacts
+from smlmbatch.report.methods_clusters import clusters_found
 from smlmbatch.report.methods_embedding import embedded
 from smlmbatch.report.wording import count, counted, length
 from smlmbatch.report.wording_prepare import prepared
@@ -34,6 +36,8 @@ _SOURCES: Mapping[str, str] = MappingProxyType(
         "otsu": "Otsu: A threshold selection method from gray-level histograms. IEEE Trans. Syst. Man Cybern. 9, 62\u201366 (1979).",
         "pedregosa": "Pedregosa, Varoquaux, Gramfort et al.: Scikit-learn: Machine learning in Python. J. Mach. Learn. Res. 12, "
         "2825\u20132830 (2011).",
+        "pineda": "Pineda, Masó-Orriols, Masoliver et al.: Enhanced spatial clustering of single-molecule localizations with graph neural "
+        "networks. Nat. Commun. (2025), doi 10.1038/s41467-025-65557-7.",
         "ripley": "Ripley: Modelling spatial patterns. J. R. Stat. Soc. B 39, 172\u2013212 (1977).",
         "shirgill": "Shirgill, Jensen, Nieves et al.: Nanoscale spatial-omics via contrastive embedding of single-molecule localisation "
         "data.",
@@ -45,13 +49,16 @@ _THIN = "\u202f"
 _CITED = re.compile(r"\[(" + "|".join(_SOURCES) + r")\]")
 
 
-def methods(config: Config, *, software: Mapping[str, str], model: ModelFacts | None = None) -> tuple[list[str], list[str]]:
+def methods(
+    config: Config, *, software: Mapping[str, str], model: ModelFacts | None = None, clusters: ClusterFacts | None = None
+) -> tuple[list[str], list[str]]:
     """Paragraphs and, numbered, the sources that they cite.
 
     Parameters
     ----------
     software : name → version
     model : what ROIs were embedded with; None = they were not
+    clusters : how clusters of whole fields were found; None = there are none
     """
     program = f"smlmbatch {software.get('smlmbatch', '')}".strip()
     paragraphs = [
@@ -62,6 +69,7 @@ def methods(config: Config, *, software: Mapping[str, str], model: ModelFacts | 
         _clustered(config),
         _spaced(config),
         f"{_averaged(config)} {_compared(config)}",
+        *clusters_found(config, clusters),
         *embedded(config, model),
     ]
     order = list(dict.fromkeys(_CITED.findall("\n".join(paragraphs))))
@@ -100,10 +108,10 @@ _JUDGED = (
 def _clustered(config: Config) -> str:
     measure = config.measure
     return (
-        f"Clusters were found with DBSCAN [ester] (ε = {measure.dbscan_eps_nm:g}{_THIN}nm, at least {measure.dbscan_min_locs} locs "
-        "within ε, the loc itself included); locs in no cluster are given as a share of all. Cluster area is that of the convex hull, "
-        "averaged over the clusters of a ROI; cluster radius is the radius of gyration. Density is the number of locs over the "
-        "ROI\u2019s area inside the cell."
+        f"Within each ROI, clusters were found with DBSCAN [ester] (ε = {measure.dbscan_eps_nm:g}{_THIN}nm, at least "
+        f"{measure.dbscan_min_locs} locs within ε, the loc itself included); locs in no cluster are given as a share of all. Cluster "
+        "area is that of the convex hull, averaged over the clusters of a ROI; cluster radius is the radius of gyration. Density is the "
+        "number of locs over the ROI\u2019s area inside the cell."
     )
 
 

@@ -35,6 +35,7 @@ class Numbers:
     min_locs : fewest locs of a channel for the descriptors of its pattern
     n_sparse : kept ROIs with fewer, by condition and channel
     paired : whether replicates are paired across conditions
+    counts : what such ROIs enter nevertheless, in words
     """
 
     sampled: Mapping[tuple[str, int | None], "pa.Table"]
@@ -45,6 +46,7 @@ class Numbers:
     min_locs: int
     n_sparse: Mapping[tuple[str, int | None], int]
     paired: bool
+    counts: str = COUNTS
 
     @property
     def channels(self) -> list[int | None]:
@@ -63,13 +65,21 @@ class Numbers:
 
 
 def gather(
-    grouped: "pa.Table", curves: Sequence[RipleyCurve], comparisons: Sequence[Comparison], *, min_locs: int, paired: bool = False
+    grouped: "pa.Table",
+    curves: Sequence[RipleyCurve],
+    comparisons: Sequence[Comparison],
+    *,
+    min_locs: int,
+    paired: bool = False,
+    descriptors: Sequence[str] = DESCRIPTORS,
+    counts: str = COUNTS,
 ) -> Numbers:
     """Means of the descriptors of ROIs, as `grouping.group_rois` gives them."""
     import pyarrow.compute as pc
 
-    grouped = grouped.select([name for name in (*_COLUMNS, *DESCRIPTORS) if name in grouped.column_names])
-    replicates = replicate_means(grouped, min_locs=min_locs)
+    wanted = dict.fromkeys((*_COLUMNS, *DESCRIPTORS, *descriptors))
+    grouped = grouped.select([name for name in wanted if name in grouped.column_names])
+    replicates = replicate_means(grouped, min_locs=min_locs, descriptors=descriptors)
     kept = described(grouped, min_locs=min_locs)
     sparse = kept.filter(pc.field("n_locs") < min_locs).select(["condition", "channel"]).to_pydict()
     groups = list(dict.fromkeys((r.condition, r.channel) for r in replicates))
@@ -82,6 +92,7 @@ def gather(
         min_locs=min_locs,
         n_sparse=Counter(zip(sparse["condition"], sparse["channel"], strict=True)),
         paired=paired,
+        counts=counts,
     )
 
 

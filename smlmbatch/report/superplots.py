@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from smlmbatch.analyse.compare import ReplicateMean
 from smlmbatch.report.figures import Look, Panel, Strip, draw_superplot
 from smlmbatch.report.gallery import Gallery, csv_text
-from smlmbatch.report.numbers import COUNTS, Numbers, file_suffix, most_dots
+from smlmbatch.report.numbers import Numbers, file_suffix, most_dots
 from smlmbatch.report.page import Markup, element, join
 from smlmbatch.report.wording import NONE, Title, p_said, rounded
 
@@ -56,7 +56,7 @@ def _how_to_read(numbers: Numbers) -> str:
     return (
         f"Each replicate has its own lane: small grey dots are its ROIs (at most {most} drawn of a condition), the large marker is "
         f"their mean. Black line: mean of the replicates.{joined} Axes span 99 % of the ROIs and all replicates; dots beyond sit on the "
-        f"edge. ROIs with fewer than {numbers.min_locs} locs of a channel are shown and averaged in {COUNTS} only."
+        f"edge. ROIs with fewer than {numbers.min_locs} locs of a channel are shown and averaged in {numbers.counts} only."
     )
 
 

@@ -47,6 +47,15 @@ _TITLES = {
     "nn_median_nm": Title("Nearest neighbour, median", "nm"),
     "ripley_max_nm": Title("Maximum of L(r) \u2212 r", "nm"),
     "ripley_peak_nm": Title("Radius of the L(r) \u2212 r maximum", "nm"),
+    # of the stage `cluster`, in whole fields; those above are DBSCAN's in single ROIs
+    "clusters_per_um2": Title("Clusters per area", "1/µm²"),
+    "clustered_share": Title("Locs in clusters", "%", 0.01),
+    "cluster_locs": Title("Locs per cluster", "locs", decimals=1),
+    "cluster_molecules": Title("Molecules per cluster", "molecules", decimals=1),
+    "cluster_gyration_nm": Title("Radius of gyration", "nm"),
+    "cluster_hull_nm2": Title("Area of the hull", "10³ nm²", 1000.0),
+    "cluster_eccentricity": Title("Eccentricity", "0 round, 1 line"),
+    "cluster_nearest_nm": Title("Nearest other cluster", "nm"),
 }
 _NOT_SHOWN = ("ripley_n",)  # bookkeeping, in the tables only
 

@@ -1,9 +1,13 @@
 """Fields with clusters of many shapes, sizes and densities and their truth: what a network that finds clusters learns from.
 
-A field is drawn in two goes. First its plan: what kind of clusters, how large, how many members, how much background, whether molecules
-blink; plans that show nothing to be learned (clusters hardly denser than the background, of fewer than 5 molecules, or smaller than
-the localisation error) are drawn again. Then its locs. Clusters may overlap; half of the fields are cut by their window as real ones
-are, half hold their clusters whole. All of it is a function of (seed, number).
+A field is drawn in two goes. First its plan: how many locs, how much background and by how much clusters stand out of it, whether
+molecules blink; then kind, size and members of the clusters, drawn again until they make a window of a useful side. Nothing is drawn that
+shows nothing to be learned: clusters hardly denser than the background, of fewer than 5 molecules, or smaller than the localisation
+error. Then its locs. Clusters may overlap; half of the fields are cut by their window as real ones are, half hold their clusters whole.
+All of it is a function of (seed, number).
+
+How often faint clusters occur is drawn, not left to the other ranges: a network believes what it was shown, and one that met mostly
+obvious clusters says of a background's chance groups, too, that they are some.
 
 Sizes are rms distances from the centre: sqrt(2) sigma for a Gaussian spot.
 """
@@ -27,6 +31,7 @@ _SHARES: Final = (0.42, 0.24, 0.10, 0.09, 0.07, 0.08)  # of fields, by shape in 
 _NM_PER_UM: Final = 1e3
 _HOLLOW_TIMES: Final = 3  # as many molecules at least
 _MOST_CLUSTERS: Final = 200
+_BLINKING_TIMES: Final = 2  # as many locs in fields whose molecules are seen several times: these hold fewer molecules all the same
 _TRIES: Final = 100_000  # one plan in some tens is good
 
 
@@ -36,42 +41,50 @@ class ClusterFields:
 
     Attributes
     ----------
-    locs : in a field; few are drawn more often than many
+    locs : in a field, twice these where molecules blink; few are drawn more often than many
     rms_nm : typical size of a field's clusters; graded ones go further
     molecules : typical number in a cluster
+    contrast : of the density of locs within the clusters' rms sizes over the background's, typical of a field; higher where there is little
+        background
     coverage : share of the window that lies within a cluster's rms size
     background_share : of all locs, uniform
     blinking : share of fields whose molecules are seen several times
     blinks : mean number of locs of a blinking molecule (geometric)
-    error_nm : localisation error of a field
+    error_nm : localisation error of a field, typical
+    error_spread : of its logarithm from loc to loc, uniform
     graded : share of fields whose clusters differ in size
     least_sigma_errors : of a cluster's sigma over the localisation error
     empty : share of fields without any cluster
     nested : share of fields whose clusters stand in groups (parents)
-    least_contrast : of the density within a cluster's rms size over the background's
+    close : share of the other fields in which every second cluster or so stands close to another, or overlaps with it
+    least_contrast : of each cluster; those that would have less hold more molecules
     """
 
     locs: tuple[int, int] = (300, 5000)
-    side_um: tuple[float, float] = (1.0, 4.0)
+    side_um: tuple[float, float] = (0.7, 4.0)
     rms_nm: tuple[float, float] = (10.0, 120.0)
     molecules: tuple[float, float] = (5.0, 150.0)
+    contrast: tuple[float, float] = (4.0, 100.0)
     coverage: tuple[float, float] = (0.003, 0.4)
     background_share: tuple[float, float] = (0.05, 0.85)
     blinking: float = 0.5
-    blinks: tuple[float, float] = (1.5, 8.0)
+    blinks: tuple[float, float] = (2.0, 8.0)
     error_nm: tuple[float, float] = (5.0, 25.0)
+    error_spread: tuple[float, float] = (0.1, 0.5)
     graded: float = 0.4
     empty: float = 0.03
     nested: float = 0.05
-    least_contrast: float = 4.0
+    close: float = 0.3
+    least_contrast: float = 3.0
     least_sigma_errors: float = 1.2
 
     def __post_init__(self) -> None:
-        for name in ("locs", "side_um", "rms_nm", "molecules", "coverage", "background_share", "blinks", "error_nm"):
+        log_uniform = ("locs", "side_um", "rms_nm", "molecules", "contrast", "coverage", "blinks", "error_nm")
+        for name in (*log_uniform, "background_share", "error_spread"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ConfigError(f"{name} = {[low, high]}: wanted two numbers above 0, the lower first")
-        for name in ("blinking", "graded", "empty", "nested"):
+        for name in ("blinking", "graded", "empty", "nested", "close"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} = {getattr(self, name)}: wanted a share of fields")
         if self.background_share[1] >= 1 or self.blinks[0] < 1:
@@ -91,6 +104,7 @@ class ClusterField:
     centre_nm, rms_nm : (c, 2), (c,) f4, nm, mean and rms distance of each cluster's locs in the field
     shape, parent : (c,) i4, index into SHAPES; parent from 1, 0 = none
     blinking : whether molecules were seen several times
+    error_nm : localisation error of those that were
     """
 
     xy_nm: NDArray[np.float32]
@@ -100,6 +114,7 @@ class ClusterField:
     shape: NDArray[np.int32]
     parent: NDArray[np.int32]
     blinking: bool
+    error_nm: float
 
     @property
     def size(self) -> NDArray[np.int64]:
@@ -111,10 +126,13 @@ class ClusterField:
 class _Traits:
     """What is settled before a plan is tried, so that refusing plans doesn't shift how often these occur."""
 
-    blinking: bool
     graded: bool
     n_locs: float
     background: float  # share of locs
+    coverage: float
+    blinks: float  # mean locs of a molecule
+    error_nm: float
+    error_spread: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +143,7 @@ class _Plan:
     n_background: int  # molecules
     blinks: float  # mean locs of a molecule
     error_nm: float
+    error_spread: float
     molecules: Ints
     rms_nm: Floats
     shape: Ints
@@ -152,11 +171,19 @@ def draw_cluster_field(seed: int, number: int, family: ClusterFields | None = No
 
 def _plan(rng: np.random.Generator, family: ClusterFields) -> _Plan:
     """A plan that shows something; what is drawn before the tries is not changed by which of them are refused."""
+    blinking = bool(rng.random() < family.blinking)
+    background = rng.uniform(*family.background_share)
+    of_clusters = (1.0 - background) / background  # contrast times coverage
+    lowest = max(family.contrast[0], of_clusters / family.coverage[1])
+    highest = min(max(family.contrast[1], 2.0 * lowest), of_clusters / family.coverage[0])
     traits = _Traits(
-        blinking=bool(rng.random() < family.blinking),
         graded=bool(rng.random() < family.graded),
-        n_locs=family.locs[0] * (family.locs[1] / family.locs[0]) ** (rng.random() ** 1.5),
-        background=rng.uniform(*family.background_share),
+        n_locs=(_BLINKING_TIMES if blinking else 1) * family.locs[0] * (family.locs[1] / family.locs[0]) ** (rng.random() ** 1.5),
+        background=background,
+        coverage=of_clusters / _log_uniform(rng, (lowest, max(lowest, highest))),
+        blinks=_log_uniform(rng, family.blinks) if blinking else 1.0,
+        error_nm=_log_uniform(rng, family.error_nm) if blinking else 0.0,
+        error_spread=rng.uniform(*family.error_spread),
     )
     empty = rng.random() < family.empty
     for _ in range(_TRIES):
@@ -166,38 +193,36 @@ def _plan(rng: np.random.Generator, family: ClusterFields) -> _Plan:
     raise ConfigError(f"hardly any field can be drawn with {traits} of {family}: wanted ranges that go together")
 
 
-def _sighting(rng: np.random.Generator, family: ClusterFields, traits: _Traits) -> tuple[float, float]:
-    """Locs of a molecule, and their error."""
-    return (_log_uniform(rng, family.blinks), _log_uniform(rng, family.error_nm)) if traits.blinking else (1.0, 0.0)
-
-
 def _empty_plan(rng: np.random.Generator, family: ClusterFields, traits: _Traits) -> _Plan:
-    blinks, error_nm = _sighting(rng, family, traits)
     nothing, none = np.empty(0, dtype=np.int64), np.empty(0)
     side_nm = _log_uniform(rng, family.side_um) * _NM_PER_UM
-    return _Plan(side_nm, round(traits.n_locs / blinks), blinks, error_nm, nothing, none, nothing, none)
+    return _planned(traits, side_nm, round(traits.n_locs / traits.blinks), nothing, none, nothing, none)
 
 
 def _drawn_plan(rng: np.random.Generator, family: ClusterFields, traits: _Traits) -> _Plan | None:
-    """A plan, or None where it shows nothing to be learned."""
-    blinks, error_nm = _sighting(rng, family, traits)
-    rms_nm, members = _log_uniform(rng, family.rms_nm), _log_uniform(rng, family.molecules)
-    n_clusters = round(traits.n_locs * (1 - traits.background) / (members * blinks))
+    """A plan, or None where the clusters drawn don't suit the field."""
+    least_nm = np.sqrt(2.0) * family.least_sigma_errors * traits.error_nm
+    if least_nm > family.rms_nm[1]:
+        return None
+    rms_nm, members = _log_uniform(rng, (max(family.rms_nm[0], least_nm), family.rms_nm[1])), _log_uniform(rng, family.molecules)
+    n_clusters = round(traits.n_locs * (1 - traits.background) / (members * traits.blinks))
     if not 1 <= n_clusters <= _MOST_CLUSTERS:
         return None
-    side_nm = np.sqrt(n_clusters * np.pi * rms_nm**2 / _log_uniform(rng, family.coverage))
+    side_nm = np.sqrt(n_clusters * np.pi * rms_nm**2 / traits.coverage)
     if not family.side_um[0] <= side_nm / _NM_PER_UM <= family.side_um[1]:
         return None
+    n_background = round(traits.n_locs * traits.background / traits.blinks)
     shape = _shapes(rng, n_clusters)
-    sizes_nm, molecules = _sizes(rng, family, n_clusters, graded=traits.graded, rms_nm=rms_nm, members=members)
-    least = np.where(np.isin(shape, [_NAMES.index(name) for name in _HOLLOW]), _HOLLOW_TIMES, 1) * family.molecules[0]
-    n_background = round(traits.n_locs * traits.background / blinks)
-    contrast = molecules / (np.pi * sizes_nm**2) / max(n_background / side_nm**2, 1e-12)
-    if (molecules < least).any() or (contrast < family.least_contrast).any():
-        return None
-    if (sizes_nm < np.sqrt(2.0) * family.least_sigma_errors * error_nm).any():
-        return None
-    return _Plan(side_nm, n_background, blinks, error_nm, molecules, sizes_nm, shape, np.repeat(rng.random(), n_clusters))
+    sizes_nm, molecules = _sizes(rng, n_clusters, graded=traits.graded, rms_nm=rms_nm, members=members)
+    sizes_nm = np.maximum(sizes_nm, least_nm)
+    fewest = np.where(np.isin(shape, [_NAMES.index(name) for name in _HOLLOW]), _HOLLOW_TIMES, 1) * family.molecules[0]
+    visible = family.least_contrast * np.pi * sizes_nm**2 * n_background / side_nm**2
+    molecules = np.ceil(np.maximum(np.maximum(molecules, fewest), visible)).astype(np.int64)
+    return _planned(traits, side_nm, n_background, molecules, sizes_nm, shape, np.repeat(rng.random(), n_clusters))
+
+
+def _planned(traits: _Traits, side_nm: float, n_background: int, molecules: Ints, rms_nm: Floats, shape: Ints, form: Floats) -> _Plan:
+    return _Plan(side_nm, n_background, traits.blinks, traits.error_nm, traits.error_spread, molecules, rms_nm, shape, form)
 
 
 def _shapes(rng: np.random.Generator, n: int) -> Ints:
@@ -206,7 +231,7 @@ def _shapes(rng: np.random.Generator, n: int) -> Ints:
     return shapes[rng.integers(0, len(shapes), n)]
 
 
-def _sizes(rng: np.random.Generator, family: ClusterFields, n: int, *, graded: bool, rms_nm: float, members: float) -> tuple[Floats, Ints]:
+def _sizes(rng: np.random.Generator, n: int, *, graded: bool, rms_nm: float, members: float) -> tuple[Floats, Ints]:
     """Size and molecules of each cluster: equal, spread, or graded, where large ones hold more, by size or by area, or no more."""
     if graded:
         factor = rng.uniform(0.3, 1.7, n) if rng.random() < 0.5 else np.exp(rng.normal(0.0, rng.uniform(0.2, 0.6), n))
@@ -214,9 +239,9 @@ def _sizes(rng: np.random.Generator, family: ClusterFields, n: int, *, graded: b
     else:
         factor = np.exp(rng.normal(0.0, rng.uniform(0.0, 0.15), n))
         mean = np.full(n, members)
-    molecules = np.round(mean) if rng.random() < 0.5 else rng.poisson(mean)
-    # a graded field is drawn again if one of its clusters is too small; without the floor hardly one would pass
-    return rms_nm * factor, np.maximum(molecules, family.molecules[0]).astype(np.int64)
+    kind = rng.random()
+    molecules = np.round(mean) if kind < 0.45 else rng.poisson(mean) if kind < 0.85 else rng.geometric(1.0 / np.maximum(mean, 1.0))
+    return rms_nm * factor, molecules.astype(np.int64)
 
 
 # ---- the locs
@@ -230,9 +255,21 @@ def _places(rng: np.random.Generator, plan: _Plan, family: ClusterFields) -> tup
         middle = rng.uniform(0.0, plan.side_nm, (n, 2))[parent]
         angle, reach = rng.uniform(0.0, 2 * np.pi, n), 5.0 * plan.rms_nm.mean()
         return parent, middle + reach * np.column_stack([np.cos(angle), np.sin(angle)])
-    if rng.random() < 0.5:
-        return np.zeros(n, dtype=np.int64), rng.uniform(0.0, plan.side_nm, (n, 2))
-    return np.zeros(n, dtype=np.int64), _apart(rng, n, plan.side_nm)
+    centre_nm = rng.uniform(0.0, plan.side_nm, (n, 2)) if rng.random() < 0.5 else _apart(rng, n, plan.side_nm)
+    if rng.random() < family.close:
+        centre_nm = _drawn_close(rng, centre_nm, plan.rms_nm)
+    return np.zeros(n, dtype=np.int64), centre_nm
+
+
+def _drawn_close(rng: np.random.Generator, centre_nm: Floats, rms_nm: Floats) -> Floats:
+    """Every second cluster or so stands beside the one before it, so that pairs and chains arise: 1.5 to 4.5 sigma of a spot apart."""
+    near = rng.random(len(centre_nm)) < 0.5
+    angle, away = rng.uniform(0.0, 2 * np.pi, len(centre_nm)), rng.uniform(1.5, 4.5, len(centre_nm)) / np.sqrt(2.0)
+    moved_nm = centre_nm.copy()
+    for k in np.flatnonzero(near[1:]) + 1:
+        step_nm = away[k] * 0.5 * (rms_nm[k] + rms_nm[k - 1])
+        moved_nm[k] = moved_nm[k - 1] + step_nm * np.array([np.cos(angle[k]), np.sin(angle[k])])
+    return moved_nm
 
 
 def _apart(rng: np.random.Generator, n: int, side_nm: float, *, candidates: int = 6) -> Floats:
@@ -273,7 +310,7 @@ def _seen(rng: np.random.Generator, plan: _Plan, xy_nm: Floats, cluster: Ints) -
     if plan.blinks == 1.0:
         return xy_nm, cluster
     owner = np.repeat(np.arange(len(xy_nm)), rng.geometric(1.0 / plan.blinks, len(xy_nm)))
-    error_nm = plan.error_nm * np.exp(rng.normal(0.0, 0.25, len(owner)))
+    error_nm = plan.error_nm * np.exp(rng.normal(0.0, plan.error_spread, len(owner)))
     return xy_nm[owner] + rng.normal(size=(len(owner), 2)) * error_nm[:, None], cluster[owner]
 
 
@@ -299,6 +336,7 @@ def _field(xy_nm: NDArray[np.float32], cluster: Ints, plan: _Plan, parent: Ints)
         shape=plan.shape[of].astype(np.int32),
         parent=parent[of].astype(np.int32),
         blinking=plan.blinks > 1.0,
+        error_nm=plan.error_nm,
     )
 
 

@@ -74,8 +74,12 @@ class FieldLocs:
 
     def rectangle(self, x0_nm: float, y0_nm: float, x1_nm: float, y1_nm: float) -> Locs:
         """All locs with x0 <= x < x1 and y0 <= y < y1, in stored order."""
+        return self.placed(x0_nm, y0_nm, x1_nm, y1_nm)[1]
+
+    def placed(self, x0_nm: float, y0_nm: float, x1_nm: float, y1_nm: float) -> tuple[NDArray[np.int64], Locs]:
+        """The same with their places in the field's order: (n,) i8."""
         if not (self.n and x0_nm < x1_nm and y0_nm < y1_nm):
-            return self._range(0, 0)
+            return np.empty(0, np.int64), self._range(0, 0)
         first_column, last_column = self._tiles(x0_nm, x1_nm, self._tile_columns)
         first_row, last_row = self._tiles(y0_nm, y1_nm, self._tile_rows)
         start, stop = self._tile_start[first_row * self._tile_columns], self._tile_start[(last_row + 1) * self._tile_columns]
@@ -86,7 +90,8 @@ class FieldLocs:
             begin, end = self._tile_start[base + first_column] - offset, self._tile_start[base + last_column + 1] - offset
             inside = _within(band.x_nm[begin:end], x0_nm, x1_nm) & _within(band.y_nm[begin:end], y0_nm, y1_nm)
             hits.append(np.flatnonzero(inside) + begin)
-        return band.take(np.concatenate(hits))
+        found = np.concatenate(hits)
+        return found + offset, band.take(found)
 
     def _tiles(self, low_nm: float, high_nm: float, count: int) -> tuple[int, int]:
         """First and last tile along one axis that may hold a coordinate in low..high, clipped to the grid."""

@@ -124,6 +124,50 @@ _EMBED = {
     ),
 }
 
+_PICK = {
+    "channel": ArraySpec(("particle",), "u1", "1", "Channel of the particle; one entry per copy of a structure."),
+    "cluster": ArraySpec(("particle",), "i4", "1", "Row of the cluster (stage cluster) that the particle is; -1 where it comes of none."),
+    "n_locs": ArraySpec(("particle",), "i8", "1", "Locs of the particle itself, without those of the margin."),
+    "x_nm": ArraySpec(("particle",), "f8", "nm", "Centre along x, relative to the field's origin; not the mean of the locs."),
+    "y_nm": ArraySpec(("particle",), "f8", "nm", "Centre along y, relative to the field's origin."),
+    "z_nm": ArraySpec(("particle",), "f8", "nm", "Centre along z; NaN in 2D data."),
+    "centre_by": ArraySpec(("particle",), "u1", "1", "How the centre was found: index into the attribute `centres`."),
+    "radius_nm": ArraySpec(("particle",), "f8", "nm", "Median distance of the particle's own locs from the centre."),
+    "start": ArraySpec(("particle_bound",), "i8", "1", "First point of each particle; one more entry closes the last."),
+    "point_nm": ArraySpec(("point", "axis"), "f4", "nm", "Locs about their particle's centre (x, y, and z in 3D data)."),
+    "loc": ArraySpec(("point",), "i8", "1", "Which loc of the stage ingest the point is; a loc in two margins is two points."),
+}
+
+
+def _of_cluster(dtype: str, unit: str, text: str) -> ArraySpec:
+    return ArraySpec(("cluster",), dtype, unit, text)
+
+
+# Locs in the order of the stage ingest. Clusters channel by channel, of a channel by their smallest row of the source; parents after them.
+_CLUSTER = {
+    "label": _column("i4", "1", "Row of the loc's cluster in this unit, of nested ones the innermost; -1 = in none.", optional=False),
+    "contracted_x_nm": _column("f4", "nm", "x to which the network moved the loc; absent with DBSCAN."),
+    "contracted_y_nm": _column("f4", "nm", "y to which the network moved the loc; absent with DBSCAN."),
+    "belonging": _column("f4", "1", "Probability that the loc lies in a cluster, by the network; absent with DBSCAN."),
+    "cluster_channel": _of_cluster("u1", "1", "Channel of the cluster."),
+    "n_locs": _of_cluster("i8", "1", "Its locs; a parent's are those of its children."),
+    "x_nm": _of_cluster("f8", "nm", "Centroid along x, relative to the field's origin."),
+    "y_nm": _of_cluster("f8", "nm", "Centroid along y, relative to the field's origin."),
+    "z_nm": _of_cluster("f8", "nm", "Centroid along z; NaN in 2D data."),
+    "radius_of_gyration_nm": _of_cluster("f8", "nm", "Root mean squared distance from the centroid, in the plane."),
+    "area_nm2": _of_cluster("f8", "nm2", "Area of the convex hull; NaN where all locs lie on a line."),
+    "eccentricity": _of_cluster("f8", "1", "Of the ellipse with its second moments: 0 = round, towards 1 = a line; NaN for one place."),
+    "shape": _of_cluster("u1", "1", "Shape that most of its locs tell: index into the attribute `shapes`; 255 = not told."),
+    "shape_share": _of_cluster("f8", "1", "Share of its locs that tell that shape; NaN where none is told."),
+    "belonging_mean": _of_cluster("f8", "1", "Mean over its locs of `belonging`; NaN with DBSCAN."),
+    "parent": _of_cluster("i4", "1", "Row of the cluster that it is a part of; -1 = of none."),
+    "n_children": _of_cluster("i4", "1", "Clusters that are parts of it."),
+    "nearest_nm": _of_cluster("f8", "nm", "From its centroid to the nearest other of its channel (parents among themselves); NaN without."),
+    "n_molecules": _of_cluster("f8", "1", "Copy number: its locs over those of a molecule; NaN where that isn't known."),
+    "roi": _of_cluster("i4", "1", "Kept region of the stage tile that holds its centroid; -1 = none."),
+    "roi_n_clustered": ArraySpec(("roi", "channel"), "i8", "1", "Locs in clusters, per region (dropped ones too) and channel."),
+}
+
 # stage → array name → specification
 SCHEMA: Mapping[str, Mapping[str, ArraySpec]] = MappingProxyType(
     {
@@ -132,6 +176,8 @@ SCHEMA: Mapping[str, Mapping[str, ArraySpec]] = MappingProxyType(
         "quality": MappingProxyType(_QUALITY),
         "measure": MappingProxyType(_MEASURE),
         "embed": MappingProxyType(_EMBED),
+        "cluster": MappingProxyType(_CLUSTER),
+        "pick": MappingProxyType(_PICK),
     }
 )
 

@@ -25,7 +25,7 @@ def card_text(method: Method, config: Any, trained: Trained, figures: Figures, *
         method.about.strip(),
         "",
         f"- made by smlmbatch {smlmbatch.__version__}, `smlmbatch train {method.name}`, {world} rank{'s' if world > 1 else ''}",
-        f"- trained on {method.material}; no measured data",
+        f"- trained on {method.material}",
         f"- {kept:,} parameters{more}; {last['epoch']:.0f} epochs, weights of epoch {best['epoch']:.0f} (lowest validation loss)",
         f"- sha256 of config.toml and {WEIGHTS}: `{sha256}`",
         "- licence: as smlmbatch (BSD-3-Clause)",

@@ -77,6 +77,7 @@ def _where_it_goes_on(folder: Path) -> str:
 def _write_model(folder: Path, method: Method, config: Any, trained: Trained, *, world: int, judge_seeds: int, talk: Talk) -> None:
     """Weights, then figures, then the card: a folder with a card is complete. Killed in between, the next run does it again."""
     model = trained.model.cpu()
+    method.settle(model, config)
     save_model(folder, method, config, model)
     if judge_seeds:
         talk("measures the model")

@@ -165,6 +165,7 @@ def test_a_bad_model_freezes_nothing(small_campaign, output, tmp_path) -> None:
 
 
 def test_an_upgrade_recomputes_vectors_alone(small_campaign, output, tmp_path, monkeypatch) -> None:
+    shutil.copytree(folders.shipped("miro"), tmp_path / "models" / "miro")
     monkeypatch.setattr(folders, "_PACKAGE", tmp_path)
     untrained(tmp_path / "models" / "contrastive")
     call("run", small_campaign, output, "--model", "auto", "--update", *STAGES)

@@ -188,7 +188,7 @@ def test_only_pieces_are_read(campaign, tmp_path, monkeypatch):
     ("wish", "match"),
     [
         ({"format": "xlsx"}, "format xlsx: wanted one of csv, parquet, thunderstorm, picasso, smap-csv, smlm, h5ad, ome-zarr"),
-        ({"what": ["fields", "clusters"]}, "what clusters: wanted one of fields, rois, .*locs, images"),
+        ({"what": ["fields", "blobs"]}, "what blobs: wanted one of fields, rois, .*locs, images"),
     ],
 )
 def test_unknown_wishes_are_refused(campaign, tmp_path, wish, match):

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from smlmbatch.config import Config, EmbedConfig, TileConfig
+from smlmbatch.config import ClusterConfig, Config, EmbedConfig, TileConfig
 from smlmbatch.errors import ConfigError, InputError
 from smlmbatch.methods import folders
-from smlmbatch.methods.chosen import choose, embed_settings, settle
+from smlmbatch.methods.chosen import CLUSTER, EMBED, choose, cluster_settings, embed_settings, section_of, settle
 from smlmbatch.methods.contrastive.recipe import Contrastive, ContrastiveConfig
 from smlmbatch.methods.folders import keep_copy, known_copies, model_sha256, shipped
 from smlmbatch.methods.miro.recipe import Miro, MiroConfig
@@ -71,12 +71,12 @@ def test_words_are_no_folders(tmp_path, monkeypatch, word) -> None:
     (tmp_path / word).mkdir()
     monkeypatch.chdir(tmp_path)
     settled = settle(with_model(word, sha256="0" * 64))
-    assert (settled.config.embed.model, settled.config.embed.sha256, settled.source) == (word, "", None)
+    assert (settled.config.embed.model, settled.config.embed.sha256, settled.sources) == (word, "", {})
 
 
 def test_a_folder_becomes_a_name_and_a_checksum(model) -> None:
     settled = settle(with_model(model))
-    assert (settled.config.embed.model, settled.config.embed.sha256, settled.source) == ("my_model", model_sha256(model), model)
+    assert (settled.config.embed.model, settled.config.embed.sha256, settled.sources) == ("my_model", model_sha256(model), {EMBED: model})
     assert choose(settled.config).name == "my_model"
 
 
@@ -296,3 +296,68 @@ def test_an_upgrade_of_the_shipped_model_is_noticed(tmp_path, monkeypatch) -> No
     before = embed_settings(Config())
     untrained(tmp_path / "models" / "contrastive", seed=1)
     assert embed_settings(Config()) != before
+
+
+# ---- the model of clusters
+
+
+def clusters_by(model: object, **more: object) -> Config:
+    return Config(cluster=ClusterConfig(model=str(model), **more))
+
+
+def untrained_miro(folder: Path, **settings: object) -> Path:
+    config = MiroConfig(**{"hidden": 4, "edge_hidden": 4, "steps": 2} | settings)
+    save_model(folder, Miro(), config, Miro().build(config))
+    return folder
+
+
+def test_two_roles_are_settled_side_by_side(model, tmp_path) -> None:
+    """Each has its own copy under OUTPUT/models, and neither takes the other's for its own."""
+    miro = untrained_miro(tmp_path / "mine")
+    both = replace(with_model(model), cluster=ClusterConfig(model=str(miro)))
+    settled = settle(both)
+    assert settled.sources == {EMBED: model, CLUSTER: miro}
+    assert choose(settled.config, CLUSTER).sha256 == model_sha256(miro)
+    for role, source in settled.sources.items():
+        own = section_of(settled.config, role)
+        keep_copy(source, tmp_path / "models", name=own.model, sha256=own.sha256)
+    assert settle(both, models=tmp_path / "models").config == settled.config
+    for swapped in (with_model(miro), clusters_by(model)):
+        with pytest.raises(InputError, match="is a model of the method"):
+            settle(swapped, models=tmp_path / "models")
+        with pytest.raises(InputError, match="is a model of the method"):
+            settle(swapped)
+
+
+def test_networks_that_find_no_clusters(tmp_path) -> None:
+    with pytest.raises(InputError, match="is a network of the kind paper"):
+        settle(clusters_by(untrained_miro(tmp_path / "paper", network="paper")))
+    broken = untrained_miro(tmp_path / "broken")
+    spoil_nan(broken)
+    with pytest.raises(InputError, match="gives places that are no numbers"):
+        settle(clusters_by(broken))
+
+
+def test_methods_without_a_network() -> None:
+    assert choose(clusters_by("auto", method="dbscan"), CLUSTER).why_none == 'DBSCAN needs no model (cluster.method = "dbscan").'
+    assert choose(clusters_by("auto"), CLUSTER).name == "miro"
+    with pytest.raises(ConfigError, match=r'set cluster\.method = "none"'):
+        clusters_by("none")
+    with pytest.raises(ConfigError, match="together with cluster_radius_nm, or both 0"):
+        clusters_by("auto", cluster_radius_nm=30.0)
+    with pytest.raises(ConfigError, match=r"cluster\.method = 'kmeans'"):
+        clusters_by("auto", method="kmeans")
+
+
+def test_fingerprints_hold_what_clusters_depend_on() -> None:
+    def changed(kind: str, **values: object) -> bool:
+        config = clusters_by("auto", method=kind)
+        return cluster_settings(replace(config, cluster=replace(config.cluster, **values))) != cluster_settings(config)
+
+    for method in ("miro", "dbscan"):
+        assert changed(method, calibration_locs_per_molecule=3.0)
+        assert changed(method, eps_nm=9.0) == (method == "dbscan")
+        assert changed(method, min_locs=9) == (method == "dbscan")
+        assert changed(method, cluster_radius_nm=9.0, locs_per_cluster=9.0) == (method == "miro")
+    assert not changed("none", eps_nm=9.0, calibration_locs_per_molecule=3.0)
+    assert changed("miro", method="dbscan")

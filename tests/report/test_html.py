@@ -76,7 +76,7 @@ def usual(made, tmp_path_factory):
 def test_page_is_balanced_and_has_all_parts(usual):
     _, page, _ = usual
     anchors = {value for tag, name, value in page.attributes if tag == "section" and name == "id"}
-    assert anchors == {"quality", "compared", "descriptors", "embedding", "pictures", "came-in", "dropped", "methods", "costs"}
+    assert anchors == {"quality", "compared", "descriptors", "clusters", "embedding", "pictures", "came-in", "dropped", "methods", "costs"}
     targets = {f"#{value}" for _, name, value in page.attributes if name == "id"}
     led_to = {value for _, name, value in page.attributes if name == "href" and value.startswith("#")}
     assert {f"#{anchor}" for anchor in anchors} <= led_to <= targets

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smlmbatch.config import Config, config_from_dict
+from smlmbatch.report.cluster_data import ClusterFacts
 from smlmbatch.report.embedding_data import ModelFacts
 from smlmbatch.report.methods import methods
 
@@ -103,3 +104,36 @@ def test_sources_of_all_defaults_are_complete():
     _, sources = methods(Config(), software={})
     for name in ("Endesfelder", "Lord", "Hesterberg", "Otsu", "Ester", "Ripley", "Ohser", "Hedges", "Welch"):
         assert sum(name in source for source in sources) == 1
+
+
+MIRO = ClusterFacts(method="miro", model="miro", model_sha256="cd" * 32)
+
+
+@pytest.mark.parametrize(
+    ("facts", "settings", "said", "cited"),
+    [
+        (MIRO, {}, f"(model miro, sha256 {'cd' * 32}, trained on simulated fields of clusters alone)", "Pineda"),
+        (MIRO, {}, "found in a first pass were given to it in a second", "Pineda"),
+        (replace(MIRO, model="mine"), {}, "trained as its card says", "Pineda"),
+        (MIRO, {"cluster": {"cluster_radius_nm": 40.0, "locs_per_cluster": 25.0}}, "radius (40.0 nm) and number of locs (25.0)", "Pineda"),
+        (
+            ClusterFacts(method="dbscan", model="", model_sha256=""),
+            {"cluster": {"method": "dbscan", "eps_nm": 35.0, "min_locs": 9}},
+            "In whole fields, clusters were found channel by channel with DBSCAN [1] (ε = 35 nm, at least 9 locs within ε",
+            "Ester",
+        ),
+        (MIRO, {"cluster": {"calibration_locs_per_molecule": 6.5}}, "Copy numbers are locs over 6.50, the locs of one molecule.", "Pineda"),
+    ],
+)
+def test_clusters_of_whole_fields_are_told_as_they_were_found(facts, settings, said, cited):
+    paragraphs, sources = methods(config_from_dict(settings), software={}, clusters=facts)
+    text = " ".join(paragraphs).replace("\u202f", " ")
+    assert re.sub(r"\[\d+\]", "[1]", said) in re.sub(r"\[\d+\]", "[1]", text)
+    assert sum(cited in source for source in sources) == 1
+    assert not re.search(r"\[[a-z]{3,}\]", text.replace("[quality]", ""))
+
+
+def test_without_clusters_nothing_is_told_of_them():
+    paragraphs, sources = methods(Config(), software={})
+    assert "In whole fields" not in " ".join(paragraphs)
+    assert not any("Pineda" in source for source in sources)

@@ -14,8 +14,8 @@ from smlmbatch.store.attempts import read_owner
 from tests.conftest import smlmbatch
 from tests.slurm import guard
 
-STAGES = ("ingest", "tile", "quality", "measure", "embed", "report")
-FIELD_STAGES = STAGES[:-1]
+ARRAYS = ("ingest", "tile", "quality", "measure", "embed", "cluster", "report")  # nothing is picked in these campaigns
+FIELD_STAGES = (*ARRAYS[:-1], "pick")
 
 
 def write_profile(path, *, environment=sys.prefix, stage=None, **slurm):
@@ -46,7 +46,7 @@ class Campaign:
         assert (script.parent / "jobs.txt").read_text() == told
         return script.parent
 
-    def wait_end(self, *, timeout_s=180):
+    def wait_end(self, *, timeout_s=360):
         """Wait until the whole chain has ended; {stage: its tasks}."""
         self.slurm.wait_end(*self.arrays.values(), timeout_s=timeout_s)
         return self.tasks()

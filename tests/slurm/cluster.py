@@ -25,6 +25,8 @@ SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 FINISHED = frozenset({"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"})
 TAKES_JOBS = ("idle", "mix", "alloc")
 COLUMNS = ("JobID", "ArrayJobID", "ArrayTaskID", "Name", "State", "exit_code", "RestartCnt", "Reason", "NodeList", "Dependency")
+# Each has this width: squeue cuts a column without one at 20 letters; dependencies on a whole chain are long.
+COLUMN_LETTERS = 640
 # Below Linux's range for outgoing connections (32768 ...), whose ports come and go.
 PORTS = range(20000, 32000)
 
@@ -166,10 +168,10 @@ class Cluster:
 
     def jobs(self) -> list[Job]:
         """All jobs of this cluster's life, one row per array task; finished ones too (MinJobAge)."""
-        # A width each, because squeue cuts a column without one at 20 letters.
-        columns = ",".join(f"{column}:160" for column in COLUMNS)
+        columns = ",".join(f"{column}:{COLUMN_LETTERS}" for column in COLUMNS)
         rows = self.run("squeue", "--array", "--states=all", "--noheader", "-O", columns).splitlines()
-        return [parse_job([row[160 * i : 160 * (i + 1)].strip() for i in range(len(COLUMNS))]) for row in rows if row.strip()]
+        starts = range(0, len(COLUMNS) * COLUMN_LETTERS, COLUMN_LETTERS)
+        return [parse_job([row[start : start + COLUMN_LETTERS].strip() for start in starts]) for row in rows if row.strip()]
 
     def tasks(self, array_id: int) -> list[Job]:
         """The tasks of one array in order (or the one job of that id)."""

@@ -102,7 +102,7 @@ def test_power_cut_ends_the_work_and_a_lost_slurmd_leaves_a_zombie(healed_slurm,
     files = {node: tmp_path / node for node in ("node1", "node2")}
     options = ("--requeue", "--mem=50", "--output=/dev/null")
     jobs = [slurm.sbatch(*options, f"--nodelist={node}", script, file) for node, file in files.items()]
-    wait_until(lambda: all(lines(file) for file in files.values()), timeout_s=30, what=slurm.describe)
+    wait_until(lambda: all(lines(file) for file in files.values()), timeout_s=90, what=slurm.describe)
 
     slurm.power_cut("node1")
     assert slurm.step_daemons("node1") == []
@@ -110,7 +110,7 @@ def test_power_cut_ends_the_work_and_a_lost_slurmd_leaves_a_zombie(healed_slurm,
     assert slurm.step_daemons("node2")
     slurm.declare_down("node1", "node2")
     before = {node: len(lines(file)) for node, file in files.items()}
-    slurm.wait_for(lambda found: all(job.state == "PENDING" for job in found if job.array_id in jobs), timeout_s=30)
+    slurm.wait_for(lambda found: all(job.state == "PENDING" for job in found if job.array_id in jobs), timeout_s=90)
     for job in jobs:
         slurm.run("scontrol", "update", f"JobId={job}", "ReqNodeList=node3")
 
@@ -125,7 +125,7 @@ def test_power_cut_ends_the_work_and_a_lost_slurmd_leaves_a_zombie(healed_slurm,
 
     slurm.heal()
     assert all(slurm.run("sinfo", "-h", "-n", node, "-o", "%t").strip() == "idle" for node in slurm.nodes)
-    wait_until(lambda: slurm.step_daemons("node2") == [], timeout_s=30, what=slurm.describe)
+    wait_until(lambda: slurm.step_daemons("node2") == [], timeout_s=90, what=slurm.describe)
 
 
 def test_site_facts_that_submissions_ask_for(slurm):

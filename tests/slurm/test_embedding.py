@@ -41,8 +41,8 @@ def measured(source, tmp_path_factory):
     torch.manual_seed(0)
     save_model(folder / "mine", Contrastive(), NETWORK, Contrastive().build(NETWORK))
     (folder / "config.toml").write_text(SETTINGS)
-    smlmbatch("plan", source, folder / "out", "--config", folder / "config.toml", "--model", folder / "mine")
-    smlmbatch("measure", folder / "out")
+    settings = ("--config", folder / "config.toml", "--model", folder / "mine", "--cluster-method", "none")
+    smlmbatch("run", source, folder / "out", *settings, "--skip", "embed,report")
     return folder / "out"
 
 

@@ -118,7 +118,7 @@ a structure lies should not matter, its density and form should. Trained as SimC
 parameters they were drawn with. The recipe below says for which ROIs: their side (side_nm, cut into side_px pixels) and the densities of
 the patterns it learned from (density_per_um2); of sparser or denser ROIs it has seen next to nothing.
 """
-    material = "pairs of simulated Perlin-noise patterns, drawn from the recipe's seed"
+    material = "pairs of simulated Perlin-noise patterns, drawn from the recipe's seed; no measured data"
     figures_caption = """
 K-means (k = number of conditions) on embeddings of simulated ROIs of known condition, 50 a condition, averaged over 8 flips and turns;
 adjusted Rand index (ARI), mean over seeds of ROIs never trained or chosen on, and its standard deviation over them. Beside it the ARI of
@@ -162,6 +162,9 @@ conditions apart; the default recipe is made for form, and makes less of density
             weighting=config.weighting,
         )
         return loss, {"loss": loss.detach(), "top_1": top_1}
+
+    def settle(self, model: "torch.nn.Module", config: ContrastiveConfig) -> None:
+        """Nothing is left to choose."""
 
     def judge(self, model: "torch.nn.Module", config: ContrastiveConfig, *, seeds: int = 5) -> dict[str, dict[str, float]]:
         from smlmbatch.methods.contrastive.judge import judge

@@ -3,16 +3,18 @@
 Graphs lie in the shards: making them costs more than a tenth of a step, and an epoch needs them again.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.methods.miro.context import NO_HINT, cluster_hint, density_context, inexact_hint
+from smlmbatch.methods.miro.context import NO_HINT, acquisition, cluster_hint, density_context, inexact_hint
 from smlmbatch.methods.miro.graph import UNIT_NM, Graph, build_graph
 from smlmbatch.methods.miro.paper_graph import build_paper_graph
 from smlmbatch.simulate.clusters import ClusterField, draw_cluster_field
+from smlmbatch.simulate.nested import draw_nested_field
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from smlmbatch.methods.miro.recipe import MiroConfig
 
 _HINT: Final = 0x4177  # first number of the key of the hints
+_NESTED: Final = 0x4178  # of the choice of nested fields
 # of a field: locs, features, incoming edges of each loc, where these come from, cluster of each loc, clusters
 RAGGED: Final = ("xy_nm", "local", "degree", "source", "cluster", "truth")
 ARRAYS: Final = (*RAGGED, "context", "unit_nm")
@@ -32,16 +35,29 @@ RMS, SHAPE, PARENT, PARENT_RMS = 2, 3, slice(4, 6), 6
 def training_shard(config: "MiroConfig", number: int) -> dict[str, Any]:
     """The arrays of one shard; ragged ones as a list of one array a field."""
     first = number * config.shard_samples
-    fields = [training_field(config, first + i) for i in range(config.shard_samples)]
+    return shard_of([training_field(config, first + i) for i in range(config.shard_samples)])
+
+
+def shard_of(fields: list[dict[str, NDArray[Any]]]) -> dict[str, Any]:
+    """Fields one beside the other."""
     return {name: ([f[name] for f in fields] if name in RAGGED else np.stack([f[name] for f in fields])) for name in ARRAYS}
 
 
 def training_field(config: "MiroConfig", number: int) -> dict[str, NDArray[Any]]:
     """One simulated field as the network gets it."""
-    field = draw_cluster_field(config.seed, number, config.family)
-    graph, unit_nm = _graph(config, field)
+    field = draw_field(config, number)
     rng = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(_HINT, number)))
     hint = inexact_hint(cluster_hint(field.rms_nm, field.size), rng) if rng.random() < config.hint_share else NO_HINT
+    told, exact = rng.random() < config.acquisition_share, rng.random() < 0.5
+    taken = acquisition(blinking=field.blinking if told else None, error_nm=field.error_nm * np.exp(0.15 * rng.normal()) if exact else None)
+    return field_arrays(config, field, taken=taken, hint=hint)
+
+
+def field_arrays(
+    config: "MiroConfig", field: ClusterField, *, taken: NDArray[np.float32], hint: NDArray[np.float32]
+) -> dict[str, NDArray[Any]]:
+    """A field with its truth, and what is told of it."""
+    graph, unit_nm = _graph(config, field)
     return {
         "xy_nm": field.xy_nm,
         "local": graph.local,
@@ -49,9 +65,21 @@ def training_field(config: "MiroConfig", number: int) -> dict[str, NDArray[Any]]
         "source": graph.source.astype(np.uint16),
         "cluster": field.cluster.astype(np.uint16),
         "truth": truth_of(field),
-        "context": np.concatenate([density_context(graph.local), hint]) if config.network == "generalist" else np.empty(0, np.float32),
+        "context": np.concatenate([density_context(graph.local), taken, hint])
+        if config.network == "generalist"
+        else np.empty(0, np.float32),
         "unit_nm": unit_nm,
     }
+
+
+def draw_field(config: "MiroConfig", number: int) -> ClusterField:
+    """Field `number` of a recipe: where locs go on to parents, a share of `nested_share` is of the kinds of simulate.nested."""
+    if config.parents_from == 0:
+        return draw_cluster_field(config.seed, number, config.family)
+    rng = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(_NESTED, number)))
+    if rng.random() < config.nested_share:
+        return draw_nested_field(config.seed, number, config.family)
+    return draw_cluster_field(config.seed, number, dataclasses.replace(config.family, nested=0.0))
 
 
 def _graph(config: "MiroConfig", field: ClusterField) -> tuple[Graph, NDArray[np.float32]]:

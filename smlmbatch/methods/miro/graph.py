@@ -26,6 +26,7 @@ N_LOCAL: Final = len(NEIGHBOURS) + 2  # features
 _JITTER_NM: Final = 0.01  # below what float32 holds across a field; wide enough for qhull, whose circles are good to 1e-6 nm² there
 _NEAREST_NM: Final = 1.0  # shorter distances mean nothing, and their logarithms would shout
 _FARTHEST_NM: Final = HALO_NM
+_ASKED: Final = 1 << 14  # locs whose neighbours are looked for at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +69,60 @@ def delaunay_pairs(xy: NDArray[np.float64], *, largest_circle_nm: float, longest
     if len(xy) < 3:
         return np.empty((0, 2), dtype=np.int64)
     try:
-        corners = Delaunay(xy).simplices.astype(np.int64)
+        found = Delaunay(xy)
     except QhullError:  # all on a line
         return np.empty((0, 2), dtype=np.int64)
-    a, b, c = (xy[corners[:, k]] for k in range(3))
-    sides = [np.hypot(*(p - q).T) for p, q in ((a, b), (b, c), (c, a))]
-    area2 = np.abs((b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1]))  # twice the area
-    # R = abc / (4 area), without dividing by the area of a sliver
-    small = sides[0] * sides[1] * sides[2] <= 2.0 * largest_circle_nm * area2
-    pairs = [corners[small & (side <= longest_nm)][:, ends] for side, ends in zip(sides, ([0, 1], [1, 2], [2, 0]), strict=True)]
-    ordered = np.sort(np.concatenate(pairs), axis=1)
-    keys = np.unique(ordered[:, 0] * len(xy) + ordered[:, 1])
-    return np.column_stack([keys // len(xy), keys % len(xy)])
+    return _short_sides(xy, found.simplices, found.neighbors, largest_circle_nm, longest_nm)
+
+
+@njit(cache=True)
+def _short_sides(
+    xy: NDArray[np.float64], corners: NDArray[np.int32], neighbours: NDArray[np.int32], largest_circle_nm: float, longest_nm: float
+) -> Ints:
+    """Short sides of triangles with small circumcircles, each once: of two triangles that share one, the first gives it."""
+    small = np.empty(len(corners), np.bool_)
+    for t in range(len(corners)):
+        a, b, c = corners[t]
+        sides = _apart(xy, a, b) * _apart(xy, b, c) * _apart(xy, c, a)
+        area2 = abs((xy[b, 0] - xy[a, 0]) * (xy[c, 1] - xy[a, 1]) - (xy[c, 0] - xy[a, 0]) * (xy[b, 1] - xy[a, 1]))  # twice the area
+        small[t] = sides <= 2.0 * largest_circle_nm * area2  # R = abc / (4 area), without dividing by the area of a sliver
+    pairs, n = np.empty((3 * len(corners), 2), np.int64), 0
+    for t in range(len(corners)):
+        for k in range(3):
+            beside = neighbours[t, k]  # behind the side that lies across from corner k; -1 = none
+            if small[t] and not (0 <= beside < t and small[beside]):
+                i, j = corners[t, (k + 1) % 3], corners[t, (k + 2) % 3]
+                if _apart(xy, i, j) <= longest_nm:
+                    pairs[n] = i, j
+                    n += 1
+    return pairs[:n].copy()
+
+
+@njit(cache=True)
+def _apart(xy: NDArray[np.float64], i: int, j: int) -> float:
+    apart: float = np.hypot(xy[i, 0] - xy[j, 0], xy[i, 1] - xy[j, 1])
+    return apart
 
 
 def directed_edges(pairs: Ints, n: int) -> tuple[Ints, Ints]:
     """Both directions of each pair, by destination and then source: (source, start)."""
-    source, target = np.concatenate([pairs, pairs[:, ::-1]]).T
-    order = np.argsort(target * n + source)
     start = np.zeros(n + 1, dtype=np.int64)
-    np.cumsum(np.bincount(target, minlength=n), out=start[1:])
-    return np.ascontiguousarray(source[order]), start
+    np.cumsum(np.bincount(pairs.ravel(), minlength=n), out=start[1:])
+    return _by_destination(pairs, start), start
+
+
+@njit(cache=True)
+def _by_destination(pairs: Ints, start: Ints) -> Ints:
+    """Sources of all edges, each loc's in rising order."""
+    source, filled = np.empty(2 * len(pairs), np.int64), start[:-1].copy()
+    for p in range(len(pairs)):
+        i, j = pairs[p]
+        source[filled[i]], source[filled[j]] = j, i
+        filled[i] += 1
+        filled[j] += 1
+    for i in range(len(start) - 1):
+        source[start[i] : start[i + 1]].sort()
+    return source
 
 
 def local_features(xy_nm: NDArray[np.float64], source: Ints, start: Ints) -> NDArray[np.float32]:
@@ -104,15 +138,20 @@ def log_length(nm: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.log(np.clip(np.asarray(nm, dtype=np.float64), _NEAREST_NM, _FARTHEST_NM) / UNIT_NM)
 
 
-def neighbour_distances(xy_nm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distances to the NEIGHBOURS, nm; infinite where there are fewer: (n, len(NEIGHBOURS))."""
+def neighbour_distances(
+    xy_nm: NDArray[np.float64], *, of: NDArray[np.integer] | None = None, neighbours: tuple[int, ...] = NEIGHBOURS
+) -> NDArray[np.float64]:
+    """Distances of n locs, or of those at `of`, to their k-th neighbours among all, nm; infinite where there are fewer: (n, neighbours)."""
     from scipy.spatial import cKDTree
 
     if len(xy_nm) == 0:
-        return np.empty((0, len(NEIGHBOURS)))
+        return np.empty((0, len(neighbours)))
     tree = cKDTree(xy_nm, leafsize=24, balanced_tree=False, compact_nodes=False)
-    near_nm, _ = tree.query(xy_nm, k=[k + 1 for k in NEIGHBOURS], distance_upper_bound=_FARTHEST_NM)
-    return np.asarray(near_nm)
+    asked = xy_nm if of is None else xy_nm[of]
+    wanted, near_nm = [k + 1 for k in neighbours], np.empty((len(asked), len(neighbours)))
+    for first in range(0, len(asked), _ASKED):  # each answer holds all neighbours up to the farthest: 0.5 kB a loc
+        near_nm[first : first + _ASKED], _ = tree.query(asked[first : first + _ASKED], k=wanted, distance_upper_bound=_FARTHEST_NM)
+    return near_nm
 
 
 @njit(cache=True)

@@ -3,13 +3,14 @@
 The fields are the same for all models, whatever they were trained on, and of seeds that no recipe can have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smlmbatch.methods.miro.context import acquisition
 from smlmbatch.methods.miro.infer import find_clusters, group_paper
 from smlmbatch.simulate.clusters import ClusterField, ClusterFields, draw_cluster_field
 
@@ -36,15 +37,16 @@ def judge(network: "nn.Module", config: "MiroConfig", *, seeds: tuple[int, ...])
 
 def judge_task(network: "nn.Module", config: "MiroConfig", family: ClusterFields, *, seeds: tuple[int, ...]) -> dict[str, float]:
     """Figures of fields of one family, means over those where a figure is defined."""
+    fields = [draw_cluster_field(FIRST_SEED + seed, number, family) for seed in seeds for number in range(FIELDS)]
+    return mean_figures(fields, [labels_of(network, config, field) for field in fields])
+
+
+def mean_figures(fields: Sequence[ClusterField], labels: Sequence[NDArray[np.integer]]) -> dict[str, float]:
+    """Of labels (n,) with -1 = in no cluster, one array a field."""
     from smlmbatch.score.figures import score_field
 
-    scores = []
-    for seed in seeds:
-        for number in range(FIELDS):
-            field = draw_cluster_field(FIRST_SEED + seed, number, family)
-            labels = labels_of(network, config, field)
-            x_nm, y_nm = field.xy_nm.T
-            scores.append(score_field(x_nm, y_nm, field.cluster, labels, truth_noise=0).to_dict())
+    pairs = zip(fields, labels, strict=True)
+    scores = [score_field(f.xy_nm[:, 0], f.xy_nm[:, 1], f.cluster, own, truth_noise=0).to_dict() for f, own in pairs]
     return {shown: float(np.nanmean([s[name] for s in scores])) for shown, name in _FIGURES.items()}
 
 
@@ -52,4 +54,4 @@ def labels_of(network: "nn.Module", config: "MiroConfig", field: ClusterField) -
     """What a network of either kind finds, by the rule that belongs to it: (n,) i4, -1 = in no cluster."""
     if config.network == "paper":
         return group_paper(network, field.xy_nm, config)
-    return find_clusters(network, field.xy_nm).labels
+    return find_clusters(network, field.xy_nm, taken=acquisition(blinking=field.blinking)).labels

@@ -7,6 +7,7 @@ edges alone.
 Shape letters: N locs, E edges, H numbers of an edge's state.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -39,25 +40,47 @@ def step_along_edges(ends_N2H: Tensor, own_EH: Tensor, source_E: Tensor, start_N
     return _step(ends_N2H, own_EH, source_E, start_N1)
 
 
-def steps_in_place(
-    ends_N2H: Tensor, given_EH: Tensor, mix_HH: Tensor | None, source_E: Tensor, start_N1: Tensor, states_EH: Tensor
-) -> Tensor:
-    """The same without gradients: renew `states_EH` to max(0, both ends + given + states @ mix) where it lies; sums over incoming edges.
+def steps_in_place(block: Any, x: Tensor, source: Tensor, edge_attr: Tensor, start: Tensor, *, last: int) -> list[Tensor]:
+    """The locs' states (N, C) after each of the last steps of a `network.MiroBlock`, without gradients.
 
-    In stretches of locs whose edges stay in the cache: each edge's numbers then pass through memory once a step (a field of 200,000 locs:
-    1.4 times as fast, and a process of 30 % less memory). `mix_HH` None = the states are 0 before.
+    In stretches of locs whose edges stay in the cache, so that each edge's numbers pass through memory once a step. What is the same in
+    every step (of an edge 7 numbers in, 32 out) is made again each time, which costs no more than reading it. In memory lie, for a loc
+    of 6 edges, the edges' states, 768 B, their features, 168 B, and the loc's own numbers, 1.1 kB.
     """
-    sums_NH = given_EH.new_empty((len(ends_N2H), given_EH.shape[1]))
-    ends, given, source, start, states, sums = (t.numpy() for t in (ends_N2H, given_EH, source_E, start_N1, states_EH, sums_NH))
-    mixed_SH = given_EH.new_zeros((_longest_stretch(start), given_EH.shape[1]))
+    edge_hidden = block.from_edges.out_features
+    states_EH = edge_attr.new_empty((len(edge_attr), edge_hidden))
+    given_N2H, gate_NC = block.given(x)
+    ends_N2H, found = given_N2H, []
+    mixed_LH = edge_attr.new_empty((_longest_stretch(start.numpy()), edge_hidden))
+    mix_HH, given_FH = block.from_edges.weight.t(), block.edges_in.weight.t()
+    for step in range(block.steps):
+        wanted = x.new_empty((len(x), block.to_locs.out_features)) if step >= block.steps - last else None
+        next_N2H = torch.empty_like(ends_N2H)
+        for first, stop in _stretches(start.numpy()):
+            edges = slice(int(start[first]), int(start[stop]))
+            mixed = mixed_LH[: edges.stop - edges.start]
+            torch.addmm(block.edges_in.bias, edge_attr[edges], given_FH, out=mixed)
+            if step:
+                mixed.addmm_(states_EH[edges], mix_HH)
+            sums = x.new_empty((stop - first, edge_hidden))
+            ends, sources, starts, states, total, mix = (t.numpy() for t in (ends_N2H, source, start, states_EH, sums, mixed))
+            _forward_in_place(ends, sources, starts, states, total, mix, first, stop)
+            locs = torch.relu_(block.to_locs(sums.mul_(block.per_degree)).mul_(gate_NC[first:stop]))
+            torch.addmm(block.told(given_N2H[first:stop], step + 1), locs, block.from_locs.weight.t(), out=next_N2H[first:stop])
+            if wanted is not None:
+                wanted[first:stop] = locs
+        ends_N2H = next_N2H
+        found += [] if wanted is None else [wanted]
+    return found
+
+
+def _stretches(start: Ints) -> Iterator[tuple[int, int]]:
+    """(first, last + 1) of locs whose edges are at most a stretch, or of a single loc."""
     first = 0
-    while first < len(ends_N2H):
-        last = max(first + 1, int(np.searchsorted(start, start[first] + _STRETCH, "right")) - 1)
-        if mix_HH is not None:
-            torch.mm(states_EH[start[first] : start[last]], mix_HH, out=mixed_SH[: start[last] - start[first]])
-        _forward_in_place(ends, given, source, start, states, sums, mixed_SH.numpy(), first, last)
-        first = last
-    return sums_NH
+    while first < len(start) - 1:
+        stop = max(first + 1, int(np.searchsorted(start, start[first] + _STRETCH, "right")) - 1)
+        yield first, stop
+        first = stop
 
 
 def _longest_stretch(start: Ints) -> int:
@@ -104,17 +127,15 @@ def _forward(ends: Floats, own: Floats, source: Ints, start: Ints, states: Float
 
 
 @njit(cache=True)
-def _forward_in_place(
-    ends: Floats, given: Floats, source: Ints, start: Ints, states: Floats, sums: Floats, mixed: Floats, first: int, last: int
-) -> None:
-    width = given.shape[1]
-    for i in range(first, last):
-        here, total = ends[i, width:], sums[i]
+def _forward_in_place(ends: Floats, source: Ints, start: Ints, states: Floats, sums: Floats, mixed: Floats, first: int, stop: int) -> None:
+    width = mixed.shape[1]
+    for i in range(first, stop):
+        here, total = ends[i, width:], sums[i - first]
         total[:] = 0
         for e in range(start[i], start[i + 1]):
-            there, adds, mix, state = ends[source[e]], given[e], mixed[e - start[first]], states[e]
+            there, mix, state = ends[source[e]], mixed[e - start[first]], states[e]
             for k in range(width):
-                state[k] = max(there[k] + here[k] + adds[k] + mix[k], given.dtype.type(0))
+                state[k] = max(there[k] + here[k] + mix[k], mixed.dtype.type(0))
             for k in range(width):
                 total[k] += state[k]
 

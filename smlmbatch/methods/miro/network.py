@@ -1,7 +1,9 @@
 """The network: messages along the edges of a graph move each loc towards the middle of its cluster, in steps of shared weights.
 
 A recurrent message-passing block as in Pineda et al.'s MIRO (each edge and each loc keeps a state; both are renewed K times), with its
-activation-free layers folded into one: a quarter of the cost for the same function. Features are in physical units and the graph
+activation-free layers folded into one: a quarter of the cost for the same function. Unlike theirs it is one for all kinds of fields: what
+is known of a loc's surroundings and of the field gates the numbers of its state (as the modulation of Perez et al. 2018, FiLM), so that
+it can behave as one network for sparse fields and as another where molecules blink. Features are in physical units and the graph
 carries no eigenvectors, so a field may be cut anywhere. Besides the displacement, a loc says whether it lies in a cluster at all, how large
 that cluster is, and, where the recipe has classes, of which kind.
 
@@ -14,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from smlmbatch.methods.miro.context import N_CONTEXT
-from smlmbatch.methods.miro.geometric import Data, MessagePassing
 from smlmbatch.methods.miro.graph import N_LOCAL, UNIT_NM
+from smlmbatch.methods.miro.group import Grouping
 from smlmbatch.methods.miro.kernel import step_along_edges, steps_in_place
 
 if TYPE_CHECKING:
+    from smlmbatch.methods.miro.geometric import Data
     from smlmbatch.methods.miro.recipe import MiroConfig
 
 N_EDGE: Final = 7  # features of an edge
@@ -29,59 +32,53 @@ _LOG_D16: Final = 4  # column of the local features
 LOGIT, LOG_RADIUS, FIRST_CLASS = 2, 3, 4
 
 
-class MiroBlock(MessagePassing):  # type: ignore[misc]
+class MiroBlock(nn.Module):
     """K renewals of the states of edges and locs; gives the locs' states after each of the last steps."""
 
-    def __init__(self, *, locs_in: int, edges_in: int, hidden: int, edge_hidden: int, steps: int) -> None:
-        super().__init__(aggr="sum")
-        self.steps = steps
+    def __init__(self, *, locs_in: int, edges_in: int, hidden: int, edge_hidden: int, steps: int, parents_from: int = 0) -> None:
+        super().__init__()
+        self.steps, self.parents_from, self.per_degree = steps, parents_from, 1.0 / _MEAN_DEGREE
         self.fused = True  # the one-pass kernel, where the tensors are a CPU's
-        self.locs_in, self.edges_in = nn.Linear(locs_in, 2 * edge_hidden), nn.Linear(edges_in, edge_hidden)
+        self.read, self.edges_in = nn.Linear(locs_in, hidden), nn.Linear(edges_in, edge_hidden)
+        self.locs_in, self.gates = nn.Linear(hidden, 2 * edge_hidden), nn.Linear(hidden, hidden)
         self.from_locs = nn.Linear(hidden, 2 * edge_hidden, bias=False)
         self.from_edges = nn.Linear(edge_hidden, edge_hidden, bias=False)
         self.to_locs = nn.Linear(edge_hidden, hidden)
+        if parents_from:  # weights are the same in all steps, and counting them is hard to learn: this says "go on to the parent"
+            self.onwards = nn.Parameter(torch.zeros(2 * edge_hidden))
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, start: Tensor, *, last: int) -> list[Tensor]:
         if self.fused and x.device.type == "cpu" and not torch.is_grad_enabled():
-            return self._infer(x, edge_index[0].contiguous(), edge_attr, start, last=last)
-        given_N2H, given_EH = self.locs_in(x), self.edges_in(edge_attr)
+            return steps_in_place(self, x, edge_index[0].contiguous(), edge_attr, start, last=last)
+        (given_N2H, gate_NC), given_EH = self.given(x), self.edges_in(edge_attr)
         ends_N2H, own_EH = given_N2H, given_EH
         found = []
         for step in range(self.steps):
             states_EH, sums_NH = self._renew_edges(edge_index, start, ends_N2H, own_EH)
-            locs_NC = torch.relu(self.to_locs(sums_NH * (1.0 / _MEAN_DEGREE)))
+            locs_NC = torch.relu(self.to_locs(sums_NH * self.per_degree) * gate_NC)
             if step >= self.steps - last:
                 found.append(locs_NC)
             if step < self.steps - 1:
-                ends_N2H = torch.addmm(given_N2H, locs_NC, self.from_locs.weight.t())
+                ends_N2H = torch.addmm(self.told(given_N2H, step + 1), locs_NC, self.from_locs.weight.t())
                 own_EH = torch.addmm(given_EH, states_EH, self.from_edges.weight.t())
         return found
 
-    def _infer(self, x: Tensor, source: Tensor, edge_attr: Tensor, start: Tensor, *, last: int) -> list[Tensor]:
-        """The same, in little memory."""
-        given_N2H, given_EH = self.locs_in(x), self.edges_in(edge_attr)
-        ends_N2H, states_EH, mix_HH, found = given_N2H, torch.zeros_like(given_EH), None, []
-        for step in range(self.steps):
-            sums_NH = steps_in_place(ends_N2H, given_EH, mix_HH, source, start, states_EH)
-            locs_NC = torch.relu_(self.to_locs(sums_NH.mul_(1.0 / _MEAN_DEGREE)))
-            if step >= self.steps - last:
-                found.append(locs_NC)
-            if step < self.steps - 1:
-                ends_N2H, mix_HH = torch.addmm(given_N2H, locs_NC, self.from_locs.weight.t()), self.from_edges.weight.t()
-        return found
+    def given(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What features say of each loc in every step: numbers that are added at its edges, and how much each of its own counts."""
+        read_NC = torch.relu(self.read(x))
+        return self.locs_in(read_NC), 2.0 * torch.sigmoid(self.gates(read_NC))
+
+    def told(self, given_N2H: Tensor, step: int) -> Tensor:
+        """What locs are given in a step: from `parents_from` on, that it leads to the parent."""
+        return given_N2H + self.onwards if 0 < self.parents_from <= step else given_N2H
 
     def _renew_edges(self, edge_index: Tensor, start: Tensor, ends_N2H: Tensor, own_EH: Tensor) -> tuple[Tensor, Tensor]:
         if self.fused and own_EH.device.type == "cpu":
             return step_along_edges(ends_N2H, own_EH, edge_index[0], start)
-        as_source_NH, as_target_NH = ends_N2H.chunk(2, dim=1)
-        states_EH = self.edge_updater(edge_index, as_source=as_source_NH, as_target=as_target_NH, own=own_EH)
-        return states_EH, self.propagate(edge_index, states=states_EH, size=(len(ends_N2H), len(ends_N2H)))
+        from smlmbatch.methods.miro.messages import messages
 
-    def edge_update(self, as_source_j: Tensor, as_target_i: Tensor, own: Tensor) -> Tensor:
-        return torch.relu(as_source_j + as_target_i + own)
-
-    def message(self, states: Tensor) -> Tensor:
-        return states
+        states_EH, sums_NH = messages()(edge_index, ends_N2H, own_EH)
+        return states_EH, sums_NH
 
 
 class MiroNet(nn.Module):
@@ -94,23 +91,32 @@ class MiroNet(nn.Module):
         super().__init__()
         self.config = config
         self.block = MiroBlock(
-            locs_in=N_LOCAL + N_CONTEXT, edges_in=N_EDGE, hidden=config.hidden, edge_hidden=config.edge_hidden, steps=config.steps
+            locs_in=N_LOCAL + N_CONTEXT,
+            edges_in=N_EDGE,
+            hidden=config.hidden,
+            edge_hidden=config.edge_hidden,
+            steps=config.steps,
+            parents_from=config.parents_from,
         )
-        self.head = nn.Linear(config.hidden, FIRST_CLASS + config.classes)
+        self.before_head, self.head = nn.Linear(config.hidden, config.hidden), nn.Linear(config.hidden, FIRST_CLASS + config.classes)
+        if config.templates:  # reach and core locs of grouping, chosen after learning (`tuning`)
+            usual = Grouping()
+            self.register_buffer("linking", torch.tensor([usual.reach, float(usual.core_locs)]))
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, start: Tensor, last: int = 1) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            outputs_SNO: Tensor = self.head(torch.stack(self.block(x, edge_index, edge_attr, start, last=last)))
+            locs_SNC = torch.stack(self.block(x, edge_index, edge_attr, start, last=last))
+            outputs_SNO: Tensor = self.head(torch.relu(self.before_head(locs_SNC)))
         return outputs_SNO
 
 
-def outputs_of(network: nn.Module, graph: Data, *, last: int = 1) -> Tensor:
+def outputs_of(network: nn.Module, graph: "Data", *, last: int = 1) -> Tensor:
     """Outputs (S, N, O) of a graph after the last S steps, by a network of either kind."""
     outputs_SNO: Tensor = network(graph.x, graph.edge_index, graph.edge_attr, graph.start, last)
     return outputs_SNO
 
 
-def graph_data(*, xy_nm: Tensor, local: Tensor, source: Tensor, start: Tensor, context: Tensor, field: Tensor) -> Data:
+def graph_data(*, xy_nm: Tensor, local: Tensor, source: Tensor, start: Tensor, context: Tensor, field: Tensor) -> "Data":
     """One or several fields as one graph, with the features the network sees.
 
     Parameters
@@ -121,6 +127,8 @@ def graph_data(*, xy_nm: Tensor, local: Tensor, source: Tensor, start: Tensor, c
     context : (fields, N_CONTEXT)
     field : (N,) i8, the field of each loc
     """
+    from smlmbatch.methods.miro.geometric import Data
+
     target = torch.repeat_interleave(torch.arange(len(xy_nm), device=xy_nm.device), start.diff())
     return Data(
         x=torch.cat([local, context[field]], dim=1),
@@ -144,6 +152,13 @@ def edge_features(xy_nm: Tensor, local: Tensor, source: Tensor, target: Tensor) 
 
 def build(config: "MiroConfig") -> Any:
     """The network of a recipe, with fresh weights."""
-    from smlmbatch.methods.miro.paper import PaperNet
+    return _KINDS[config.network](config)
 
-    return {"generalist": MiroNet, "paper": PaperNet}[config.network](config)
+
+def _paper_network(config: "MiroConfig") -> nn.Module:
+    from smlmbatch.methods.miro.paper import PaperNet  # torch-geometric: seconds and 150 MiB, and a folder in the temporary folder
+
+    return PaperNet(config)
+
+
+_KINDS: Final = {"generalist": MiroNet, "paper": _paper_network}

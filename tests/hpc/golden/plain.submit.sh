@@ -11,5 +11,7 @@ array tile 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 
 array quality 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
 array measure 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
 array embed 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
+array cluster 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
+array pick 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
 array report 1-1 --time=00:10:00 --mem=1024M --cpus-per-task=1 --signal=USR1@60 --qos=long
 finish

@@ -11,7 +11,7 @@ TINY = {"samples": 8, "shard_samples": 4, "validation_share": 0.5, "locs": (60, 
 
 def tiny(**changes):
     """Settings of a network that runs in no time."""
-    return MiroConfig(**(TINY | {"hidden": 8, "edge_hidden": 6, "steps": 4} | changes))
+    return MiroConfig(**(TINY | {"hidden": 8, "edge_hidden": 6, "steps": 4, "classes": 0} | changes))
 
 
 def batch_of(config, numbers, *, double=False):

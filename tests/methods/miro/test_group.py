@@ -30,7 +30,8 @@ def plainly(xy_nm, belonging, radius_nm, rule):
     number = 0
     for i in range(len(part)):
         same = found == found[i]
-        if found[i] >= 0 and labels[part[i]] < 0 and belonging[part][same].sum() >= rule.least_sum:
+        least = max(rule.least_sum, rule.least_mean * same.sum())
+        if found[i] >= 0 and labels[part[i]] < 0 and belonging[part][same].sum() >= least:
             labels[part[same]] = number
             number += 1
     return labels

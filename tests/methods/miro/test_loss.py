@@ -109,7 +109,7 @@ def test_truth_of_parents():
     of = [xy[cluster == k].astype(float) for k in (1, 2, 3)]
     centre = np.array([p.mean(axis=0) for p in of], np.float32)
     rms = np.array([np.sqrt(((p - p.mean(axis=0)) ** 2).sum(axis=1).mean()) for p in of], np.float32)
-    field = ClusterField(xy, cluster, centre, rms, np.zeros(3, np.int32), np.array([1, 1, 0], np.int32), False)
+    field = ClusterField(xy, cluster, centre, rms, np.zeros(3, np.int32), np.array([1, 1, 0], np.int32), False, 0.0)
     rows = truth_of(field)
     both = np.concatenate(of[:2])
     wanted = np.sqrt(((both - both.mean(axis=0)) ** 2).sum(axis=1).mean())

@@ -74,20 +74,21 @@ def test_generalist_is_its_equations(graph):
     config = tiny()
     network = fresh(config).double()
     block = network.block
-    (xw, xb), (ew, eb), (lw,), (fw,), (hw, hb) = map(
-        numbers, (block.locs_in, block.edges_in, block.from_locs, block.from_edges, block.to_locs)
-    )
-    ow, ob = numbers(network.head)
+    (rw, rb), (xw, xb), (gw, gb), (ew, eb) = map(numbers, (block.read, block.locs_in, block.gates, block.edges_in))
+    (lw,), (fw,), (hw, hb) = map(numbers, (block.from_locs, block.from_edges, block.to_locs))
+    (bw, bb), (ow, ob) = map(numbers, (network.before_head, network.head))
     source, target = graph.edge_index.numpy()
-    given, edge = graph.x.numpy() @ xw.T + xb, graph.edge_attr.numpy() @ ew.T + eb
+    read = np.maximum(0, graph.x.numpy() @ rw.T + rb)
+    given, gate, edge = read @ xw.T + xb, 2 / (1 + np.exp(-(read @ gw.T + gb))), graph.edge_attr.numpy() @ ew.T + eb
     h, f = np.zeros((len(given), config.hidden)), np.zeros((len(edge), config.edge_hidden))
     for _ in range(config.steps):
         ends = given + h @ lw.T
         f = np.maximum(0, ends[source, : config.edge_hidden] + ends[target, config.edge_hidden :] + edge + f @ fw.T)
         sums = np.zeros((len(given), config.edge_hidden))
         np.add.at(sums, target, f)
-        h = np.maximum(0, sums / 6 @ hw.T + hb)
-    np.testing.assert_allclose(outputs_of(network, graph)[0].detach().numpy(), h @ ow.T + ob, atol=1e-12)
+        h = np.maximum(0, (sums / 6 @ hw.T + hb) * gate)
+    wanted = np.maximum(0, h @ bw.T + bb) @ ow.T + ob
+    np.testing.assert_allclose(outputs_of(network, graph)[0].detach().numpy(), wanted, atol=1e-12)
 
 
 def test_paper_is_the_published_equations():

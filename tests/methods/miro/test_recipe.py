@@ -32,7 +32,7 @@ def test_family_has_every_setting_of_the_simulator():
     config = tiny(locs=(100, 200), blinking_share=0.25, graded_share=0.5, nested_share=0.125, empty_share=0.0625, rms_nm=(11.0, 12.0))
     family = config.family
     assert (family.locs, family.blinking, family.graded, family.nested, family.empty) == ((100, 200), 0.25, 0.5, 0.125, 0.0625)
-    kept = {"least_contrast", "least_sigma_errors"}
+    kept = {"least_contrast", "least_sigma_errors", "error_spread", "close"}
     own = {f.name.removesuffix("_share") for f in dataclasses.fields(config)} | {"background_share"}
     assert {f.name for f in dataclasses.fields(ClusterFields)} - own == kept
 
@@ -56,7 +56,7 @@ def test_impossible_settings_are_refused(change, finding):
 
 
 def test_the_default_is_as_small_as_the_documentation_says():
-    assert sum(p.numel() for p in fresh(MiroConfig()).parameters()) == 9412
+    assert sum(p.numel() for p in fresh(MiroConfig()).parameters()) == 22_603
 
 
 def test_paper_states_what_was_published():
