@@ -68,8 +68,8 @@ def test_ranks_on_two_nodes_agree_with_one(healed_slurm, tmp_path):
     assert seen["all_reduce"]["round_trip_ms"] > 0
 
 
-SETTINGS = ("samples=512", "shard_samples=64", "batch=8", "epochs=3")
-STEPS = 168  # of the whole training, 56 an epoch
+SETTINGS = ("samples=512", "shard_samples=64", "batch=8", "epochs=12")
+STEPS = 672  # of the whole training, 56 an epoch
 
 
 class Training:
@@ -124,7 +124,7 @@ def test_warned_and_then_robbed_of_a_rank(healed_slurm, tmp_path):
     profile = write_profile(tmp_path / "site.toml", signal_s=20)
     seed = int(time.time())
     rng = np.random.default_rng(seed)
-    warned_at, shot_at = sorted(int(step) for step in rng.integers(1, STEPS - 40, 2))
+    warned_at, shot_at = sorted(int(step) for step in rng.integers(1, STEPS // 2, 2))  # seconds before the end: a step takes 20 ms
     told = f"seed {seed}: warned at step {warned_at}, a rank killed at step {shot_at}"
 
     hit = Training(healed_slurm, tmp_path / "hit", profile)
@@ -150,7 +150,7 @@ def test_warned_and_then_robbed_of_a_rank(healed_slurm, tmp_path):
     assert hit.log().count("goes on at step") == 2, (told, hit.log())
     whole = Training(healed_slurm, tmp_path / "whole", profile)
     assert whole.wait_end(restarts=0) == weights, told
-    assert load_model(tmp_path / "whole").config.epochs == 3
+    assert load_model(tmp_path / "whole").config.epochs == 12
     assert ", 2 ranks" in (tmp_path / "whole" / "card.md").read_text()
 
 
