@@ -89,7 +89,7 @@ def whole(path: str) -> dict[str, float]:
     network, unit = _ready(), UnitReader(Path(path))
     n, held, begun = unit.length("x_nm"), _memory("VmRSS"), time.process_time()
     cut = MiroBlocks(unit, network=network, channels=[0])
-    clusters = group_blocks(unit, [cut.compute(number) for number in range(cut.count)], channels=[0], rule=cut.rule)
+    clusters = group_blocks(unit, [cut.compute(number) for number in range(cut.count)], channels=[0], rules=cut.rules)
     seconds, peak = time.process_time() - begun, _memory("VmHWM")
     said = {"n_locs": n, "locs_per_s": n / seconds, "bytes_per_loc": (peak - held) / n, "peak_mib": peak / 2**20}
     return said | {"clusters": len(clusters.parent)}

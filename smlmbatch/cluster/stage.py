@@ -84,7 +84,7 @@ def _by_miro(work: Work) -> tuple[Labelled, list[str], bool]:
     if cut is None:
         return _nothing(ingest, contracted=True), [], False
     network = _network(work)
-    clusters = group_blocks(ingest, work.team.gather(cut), channels=_filled(ingest), rule=cut.rule)
+    clusters = group_blocks(ingest, work.team.gather(cut), channels=_filled(ingest), rules=cut.rules)
     contracted = {"contracted_x_nm": clusters.x_nm, "contracted_y_nm": clusters.y_nm, "belonging": clusters.belonging}
     found = Labelled(
         label=clusters.label,

@@ -81,7 +81,7 @@ class MiroBlocks:
     Attributes
     ----------
     count : blocks
-    rule : by which locs are grouped afterwards; None = the default
+    rules : of each channel, by which its locs are grouped afterwards
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class MiroBlocks:
         self._steps = int(config.steps)
         self._last = config.steps - config.parents_from + 1 if config.parents_from else 1
         self._told: list[Told] = [told_to(network, taken=None if taken is None else taken[k], hint=hint) for k in range(len(channels))]
-        self.rule = self._told[0].rule if self._told else None
+        self.rules = [told.rule for told in self._told]
         field = FieldLocs(unit, columns=("x_nm", "y_nm", "channel"))
         self._cuts = [_cut(field, channel, most_locs) for channel in channels]
         self._numbers = [(k, b) for k, cut in enumerate(self._cuts) for b in range(len(cut.boxes))]
@@ -233,21 +233,21 @@ class FieldClusters:
 
 
 def group_blocks(
-    unit: UnitReader, found: Sequence[Mapping[str, NDArray[Any]]], *, channels: Sequence[int], rule: Grouping | None = None
+    unit: UnitReader, found: Sequence[Mapping[str, NDArray[Any]]], *, channels: Sequence[int], rules: Sequence[Grouping]
 ) -> FieldClusters:
     """Clusters of a field from what all of its blocks gave, in whatever order these come.
 
     Parameters
     ----------
     unit : the ingest unit; where it has z, clusters are split along it (`depth`)
-    rule : `MiroBlocks.rule`
+    rules : `MiroBlocks.rules`
     """
     n = unit.length("x_nm")
     columns = {name: _scattered(found, name, n) for name in (found[0] if found else ()) if name != "index"}
     own = {name.removeprefix(_CHILD): values for name, values in columns.items() if name.startswith(_CHILD)} or columns
     label, of_channel, row = np.full(n, -1, dtype=np.int32), unit.read("channel"), unit.read("row")
     of_cluster, parents, n_before = [], [], 0
-    for channel in channels:
+    for channel, rule in zip(channels, rules, strict=True):
         mine = np.flatnonzero(of_channel == channel)
         leaf = _grouped(unit, own, mine, row, rule)
         n_leaves = int(leaf.max(initial=-1)) + 1
@@ -273,7 +273,7 @@ def _scattered(found: Sequence[Mapping[str, NDArray[Any]]], name: str, n: int) -
 
 
 def _grouped(
-    unit: UnitReader, columns: Mapping[str, NDArray[Any]], mine: NDArray[np.int64], row: NDArray[np.int64], rule: Grouping | None
+    unit: UnitReader, columns: Mapping[str, NDArray[Any]], mine: NDArray[np.int64], row: NDArray[np.int64], rule: Grouping
 ) -> Labels:
     """Labels of the locs of one channel, from 0."""
     if len(mine) == 0:

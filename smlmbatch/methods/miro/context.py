@@ -55,6 +55,12 @@ def acquisition(*, blinking: bool | None, error_nm: float | None = None) -> NDAr
     return np.array([*blinks, *error], dtype=np.float32)
 
 
+def seen_once(taken: NDArray[np.float32]) -> bool:
+    """Whether it is known, by what `acquisition` gave, that no molecule is seen several times."""
+    known, blinking = taken[:2]
+    return bool(known and not blinking)
+
+
 def cluster_hint(rms_nm: NDArray[np.floating], n_locs: NDArray[np.integer]) -> NDArray[np.float32]:
     """(1, median and sd of log radius, median and sd of log count) of a field's clusters: (N_HINT,) f4.
 

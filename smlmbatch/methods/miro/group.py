@@ -27,7 +27,7 @@ _SLACK: Final = 1e-6  # strips are a little higher than the reach: rounding must
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouping:
-    """The rule, one for all data.
+    """The rule: two for all data, `SEEN_ONCE` where molecules are known to be seen once, and this one elsewhere.
 
     Attributes
     ----------
@@ -50,6 +50,11 @@ class Grouping:
     def __post_init__(self) -> None:
         if self.reach * self.radius_nm[0] <= np.sqrt(2.0) * _CELL_NM or self.radius_nm[0] > self.radius_nm[1]:
             raise ConfigError(f"{self}: wanted links longer than {np.sqrt(2.0) * _CELL_NM:.2f} nm")
+
+
+# Without heaps of blinks, what is hardly probable is background, and links may be longer: on the tuning fields of Nieves et al. without
+# blinking ARI-dagger, IoU, JI_c by +0.01, +0.01, +0.02, ARI_c by -0.02. With blinking the same rule costs 0.02 of JI_c and ARI_c.
+SEEN_ONCE: Final = Grouping(least_belonging=0.5, reach=0.6)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.methods.miro.context import NO_HINT, acquisition, cluster_hint, with_densities
+from smlmbatch.methods.miro.context import NO_HINT, acquisition, cluster_hint, seen_once, with_densities
 from smlmbatch.methods.miro.graph import UNIT_NM, Graph, build_graph
-from smlmbatch.methods.miro.group import Grouping, group_locs
+from smlmbatch.methods.miro.group import SEEN_ONCE, Grouping, group_locs
 from smlmbatch.methods.miro.tuned import tuned_of
 from smlmbatch.methods.miro.windows import densities_of
 
@@ -78,6 +78,7 @@ def find_clusters(
     row : (n,) number of each loc in its source; 0 ... n - 1 where not given. In which order the arrays are is all the same
     taken : as `context.acquisition` gives it; None = nothing is known
     hint : as `context.cluster_hint` gives it; None = from a first pass
+    rule : of grouping; None = the one for how the field was taken
     """
     row = np.arange(len(xy_nm)) if row is None else row
     order = side_by_side(xy_nm, row)
@@ -90,11 +91,11 @@ def find_clusters(
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a network is told of a field besides its locs: acquisition, hint (None = find it by a first pass), and the rule of grouping."""
+    """What a network is told of a field besides its locs: acquisition, hint (None = find it by a first pass), rule of grouping."""
 
     taken: Floats
     hint: Floats | None
-    rule: Grouping | None
+    rule: Grouping
 
 
 def told_to(network: "nn.Module", *, taken: Floats | None = None, hint: Floats | None = None, rule: Grouping | None = None) -> Told:
@@ -105,7 +106,8 @@ def told_to(network: "nn.Module", *, taken: Floats | None = None, hint: Floats |
         return Told(own.taken, own.hint, own.rule)
     if config is not None and config.hint_share == 0:
         hint = NO_HINT
-    return Told(acquisition(blinking=None) if taken is None else taken, hint, rule)
+    taken = acquisition(blinking=None) if taken is None else taken
+    return Told(taken, hint, rule or (SEEN_ONCE if seen_once(taken) else Grouping()))
 
 
 def side_by_side(xy_nm: NDArray[np.floating], row: NDArray[np.integer]) -> NDArray[np.intp]:

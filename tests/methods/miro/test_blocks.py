@@ -7,6 +7,7 @@ import torch
 from smlmbatch.methods.miro import blocks as module
 from smlmbatch.methods.miro.blocks import MiroBlocks, group_blocks
 from smlmbatch.methods.miro.context import acquisition, cluster_hint
+from smlmbatch.methods.miro.group import Grouping
 from smlmbatch.methods.miro.infer import find_clusters
 from smlmbatch.score.agreement import adjusted_rand
 from smlmbatch.score.contingency import contingency
@@ -68,7 +69,7 @@ def in_memory(unit, network, **more):
 def computed(unit, network, *, channels=(0,), **more):
     cut = MiroBlocks(unit, network=network, channels=channels, **more)
     found = [cut.compute(number) for number in range(cut.count)]
-    return cut, found, group_blocks(unit, found, channels=channels, rule=cut.rule)
+    return cut, found, group_blocks(unit, found, channels=channels, rules=cut.rules)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,8 +120,8 @@ def test_blocks_have_the_same_bits_in_any_order_and_process(units):
     for number in reversed(range(forwards.count)):
         alone = MiroBlocks(unit, network=network, channels=[0], most_locs=2000).compute(number)
         assert all((alone[name] == values).all() for name, values in in_order[number].items())
-    there = group_blocks(unit, in_order, channels=[0])
-    here = group_blocks(unit, in_order[::-1], channels=[0])
+    there = group_blocks(unit, in_order, channels=[0], rules=forwards.rules)
+    here = group_blocks(unit, in_order[::-1], channels=[0], rules=forwards.rules)
     assert (there.label == here.label).all()
 
 
@@ -213,7 +214,7 @@ def test_parents_follow_their_channels_clusters(tmp_path):
     row = unit.read("row")  # ingest sorted them
     child = {f"child_{name}": values for name, values in said(centres, of[row], 10.0).items()}
     blocks = [{"index": np.arange(140), **said(middles, of[row], 40.0), **child}]
-    clusters = group_blocks(unit, blocks, channels=(0, 1))
+    clusters = group_blocks(unit, blocks, channels=(0, 1), rules=[Grouping()] * 2)
     assert (clusters.label == (of + np.repeat([0, 9], 70))[row]).all()
     assert clusters.channel.tolist() == [0] * 9 + [1] * 9
     assert clusters.parent.tolist() == [7, 7, 7, 8, 8, 8, -1, -1, -1, 16, 16, 16, 17, 17, 17, -1, -1, -1]
@@ -240,7 +241,7 @@ def test_clusters_above_each_other_come_apart(tmp_path):
 
     blocks = [{"index": np.arange(len(row)), **said(centres, of[row] // 2, 14.0)}]
     truth = np.where(of // 2 % 2 == 0, of, of // 2 * 2)
-    flat, deep = group_blocks(unit, blocks, channels=[0]), group_blocks(WithDepth(), blocks, channels=[0])
+    flat, deep = (group_blocks(own, blocks, channels=[0], rules=[Grouping()]) for own in (unit, WithDepth()))
     assert flat.label.max() + 1 == 30
     assert deep.label.max() + 1 == 45
     assert (deep.label >= 0).mean() > 0.98

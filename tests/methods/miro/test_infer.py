@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from smlmbatch.methods.miro.context import NO_HINT, cluster_hint, density_context, inexact_hint
+from smlmbatch.methods.miro.context import NO_HINT, acquisition, cluster_hint, density_context, inexact_hint
 from smlmbatch.methods.miro.graph import N_LOCAL, build_graph
 from smlmbatch.methods.miro.infer import cluster_sizes, find_clusters, group_paper, hint_of
 from tests.methods.miro.fields import fresh, tiny
@@ -17,7 +17,7 @@ class Knowing(torch.nn.Module):
 
     def __init__(self, xy):
         super().__init__()
-        self.hints, self.size_nm = [], 20.0
+        self.hints, self.size_nm, self.else_logit = [], 20.0, -5.0
         cell = np.floor(xy / 500.0)
         self.places = torch.from_numpy(xy[np.lexsort((np.arange(len(xy)), cell[:, 0], cell[:, 1]))])
 
@@ -27,7 +27,7 @@ class Knowing(torch.nn.Module):
         nearest = away.square().sum(dim=2).argmin(dim=1)
         delta = away[torch.arange(len(away)), nearest]
         inside = delta.square().sum(dim=1).sqrt() < 60
-        logit = torch.where(inside, 5.0, -5.0)
+        logit = torch.where(inside, 5.0, self.else_logit)
         radius = torch.full_like(logit, float(np.log(self.size_nm / 50)))
         return torch.cat([delta / 50, logit[:, None], radius[:, None]], dim=1).float()[None]
 
@@ -50,6 +50,18 @@ def test_the_second_pass_gets_what_the_first_found():
     assert flag == 1.0
     assert 50 * np.exp(radius) == pytest.approx(20 * np.sqrt(2), rel=0.4)
     assert 30 * np.exp(count) == pytest.approx(42, rel=0.1)
+
+
+@pytest.mark.parametrize(("blinking", "doubtful_take_part"), [(None, True), (True, True), (False, False)])
+def test_where_molecules_are_seen_once_only_the_probable_take_part(blinking, doubtful_take_part):
+    """Locs outside of clusters, that the network brings to them, with a probability of 0.45."""
+    xy, truth = field()
+    network = Knowing(xy)
+    network.else_logit = -0.2
+    labels = find_clusters(network, xy, taken=acquisition(blinking=blinking), hint=NO_HINT).labels
+    assert (labels[truth >= 0] >= 0).mean() > 0.95
+    near = np.hypot(*(xy[:, None] - CENTRES).transpose(2, 0, 1)).min(axis=1) < 60
+    assert (labels[~near] >= 0).all() == (labels[~near] >= 0).any() == doubtful_take_part
 
 
 def test_a_hint_from_outside_takes_the_first_pass_place():

@@ -110,7 +110,7 @@ def test_blocks_of_a_mixed_field_are_the_field(tmp_path):
     network = fresh(tiny())
     uncut = find_clusters(network, np.column_stack([unit.read("x_nm"), unit.read("y_nm")]), row=unit.read("row")).contracted
     cut = MiroBlocks(unit, network=network, channels=[0], most_locs=2500)
-    whole = group_blocks(unit, [cut.compute(number) for number in reversed(range(cut.count))], channels=[0])
+    whole = group_blocks(unit, [cut.compute(number) for number in reversed(range(cut.count))], channels=[0], rules=cut.rules)
     assert cut.count > 4
     assert np.abs(np.column_stack([whole.x_nm, whole.y_nm]) - uncut.xy_nm).max() < 2e-3
 
