@@ -311,18 +311,21 @@ FIGURES: Mapping[str, Figure] = {
         lambda r: r["speedup"],
         lambda r: f"{r['speedup']:.2f}x ({r['two_s']:.0f} s against {r['one_s']:.0f} s)",
         "≥",
-        1.5,
-        1.75,
+        1.6,
+        1.8,
         same_run_as="miro",
     ),
     "miro-training": Figure(
-        "MIRO training, default recipe: fields per CPU-second",
+        "MIRO training, default recipe: fields of 1,138 locs, as large as the published training's, per CPU-second",
         miro.measure,
-        lambda r: r["training_fields_per_s"],
-        lambda r: f"{r['training_fields_per_s']:.1f} ({r['training_locs_per_s']:,.0f} locs; drawing: {r['drawn_fields_per_s']:.0f} fields)",
+        lambda r: r["training_locs_per_s"] / 1138,
+        lambda r: (
+            f"{r['training_locs_per_s'] / 1138:.1f} ({r['training_fields_per_s']:.1f} of the recipe's, {r['training_locs_per_s']:,.0f} locs"
+            f"; drawing: {r['drawn_fields_per_s']:.0f} of the recipe's)"
+        ),
         "≥",
-        8.0,
-        15.0,
+        12.0,
+        30.0,
         same_run_as="miro",
     ),
     "inference-null": Figure(
