@@ -88,7 +88,7 @@ def write_tables(campaign: Campaign, *, fingerprint: str) -> None:
                 rois.add_table(table)
             if found is not None:
                 clusters.add_table(found)
-            if row["status"] == "ok" and _PICK in result.units:
+            if row["status"] != "failed" and {"ingest", _PICK} <= result.units.keys():
                 particles.add_table(_particle_table(result))
     write_comparisons(campaign.output, config=campaign.config, fingerprint=fingerprint)
 
@@ -122,11 +122,11 @@ def _read_field(result: FieldResult) -> "tuple[dict[str, Any], pa.Table | None, 
             row |= _ingest_row(units["ingest"].attrs)
         if "tile" in units:
             row |= _tile_row(units["tile"])
-        cluster = stack.enter_context(UnitReader(result.units[_CLUSTER])) if _CLUSTER in result.units else None
-        if row["status"] != "ok":
+        if row["status"] == "failed":
             return row, None, None
-        rois = _roi_table(result, units, cluster)
-        if cluster is None:
+        cluster = stack.enter_context(UnitReader(result.units[_CLUSTER])) if _CLUSTER in result.units else None
+        rois = _roi_table(result, units, cluster) if row["status"] == "ok" else None
+        if cluster is None or not {"ingest", "tile"} <= units.keys():
             return row, rois, None
         return row | _cluster_row(units, cluster, row), rois, _cluster_table(result, units["ingest"], cluster)
 

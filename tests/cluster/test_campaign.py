@@ -243,3 +243,15 @@ def test_what_the_verb_refuses_changes_nothing(clustered, arguments, reason) -> 
     _, told = call("cluster", clustered, *arguments, expect=2)
     assert reason in told
     assert (clustered / "config.toml").read_text() == before
+
+
+def test_clusters_are_in_the_tables_also_where_nothing_was_measured(source, output, model, tmp_path):
+    """Whoever wants clusters alone leaves the other stages out."""
+    alone = tmp_path / "out"
+    call("run", source / "sheet.csv", alone, *WHOLE, "--cluster-model", model, "--model", "none", *ONLY[:1], ONLY[1] + ",report")
+    tables = [pq.ParquetFile(folder / "tables" / "clusters.parquet").read() for folder in (alone, output)]
+    assert tables[0].num_rows > 0
+    assert tables[0].equals(tables[1])
+    fields = [pq.ParquetFile(folder / "tables" / "fields.parquet").read() for folder in (alone, output)]
+    assert fields[0]["status"].to_pylist() == ["unfinished"] * 3
+    assert fields[0]["n_clusters"].equals(fields[1]["n_clusters"])
