@@ -12,6 +12,7 @@ obvious clusters says of a background's chance groups, too, that they are some.
 Sizes are rms distances from the centre: sqrt(2) sigma for a Gaussian spot.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
@@ -105,6 +106,8 @@ class ClusterField:
     shape, parent : (c,) i4, index into SHAPES; parent from 1, 0 = none
     blinking : whether molecules were seen several times
     error_nm : localisation error of those that were
+    molecule : (n,) i4, which of the field's molecules each loc is of, or None
+    precision_nm : (n,) f4, error that each loc was drawn with, 0 where molecules were seen once; or None
     """
 
     xy_nm: NDArray[np.float32]
@@ -115,6 +118,8 @@ class ClusterField:
     parent: NDArray[np.int32]
     blinking: bool
     error_nm: float
+    molecule: NDArray[np.int32] | None = None
+    precision_nm: NDArray[np.float32] | None = None
 
     @property
     def size(self) -> NDArray[np.int64]:
@@ -158,12 +163,11 @@ def draw_cluster_field(seed: int, number: int, family: ClusterFields | None = No
     parent, centre_nm = _places(rng, plan, family)
     whole = bool(rng.random() < 0.5)
     xy_nm, cluster = _molecules(rng, plan, centre_nm)
-    xy_nm, cluster = _seen(rng, plan, xy_nm, cluster)
-    if not whole:
-        inside = ((xy_nm >= 0) & (xy_nm < plan.side_nm)).all(axis=1)
-        xy_nm, cluster = xy_nm[inside], cluster[inside]
-    order = rng.permutation(len(xy_nm))
-    return _field(xy_nm[order].astype(np.float32), cluster[order], plan, parent)
+    xy_nm, molecule, error_nm = _seen(rng, plan, xy_nm)
+    inside = np.flatnonzero(((xy_nm >= 0) & (xy_nm < plan.side_nm)).all(axis=1)) if not whole else np.arange(len(xy_nm))
+    order = inside[rng.permutation(len(inside))]
+    field = _field(xy_nm[order].astype(np.float32), cluster[molecule[order]], plan, parent)
+    return dataclasses.replace(field, molecule=molecule[order].astype(np.int32), precision_nm=error_nm[order].astype(np.float32))
 
 
 # ---- the plan
@@ -305,13 +309,14 @@ def _background(rng: np.random.Generator, plan: _Plan) -> Floats:
     return at * plan.side_nm
 
 
-def _seen(rng: np.random.Generator, plan: _Plan, xy_nm: Floats, cluster: Ints) -> tuple[Floats, Ints]:
-    """Locs of molecules: a geometric number each, scattered by the localisation error, which differs from loc to loc."""
+def _seen(rng: np.random.Generator, plan: _Plan, xy_nm: Floats) -> tuple[Floats, Ints, Floats]:
+    """Locs of molecules, a geometric number each, scattered by the localisation error, which differs from loc to loc: places, molecules,
+    errors."""
     if plan.blinks == 1.0:
-        return xy_nm, cluster
+        return xy_nm, np.arange(len(xy_nm)), np.zeros(len(xy_nm))
     owner = np.repeat(np.arange(len(xy_nm)), rng.geometric(1.0 / plan.blinks, len(xy_nm)))
     error_nm = plan.error_nm * np.exp(rng.normal(0.0, plan.error_spread, len(owner)))
-    return xy_nm[owner] + rng.normal(size=(len(owner), 2)) * error_nm[:, None], cluster[owner]
+    return xy_nm[owner] + rng.normal(size=(len(owner), 2)) * error_nm[:, None], owner, error_nm
 
 
 def _field(xy_nm: NDArray[np.float32], cluster: Ints, plan: _Plan, parent: Ints) -> ClusterField:

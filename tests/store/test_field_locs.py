@@ -13,8 +13,8 @@ from smlmbatch.store.field_locs import FieldLocs
 TILE_NM = 1000.0
 
 
-def write_unit(path: Path, xy_nm: np.ndarray, *, channel: np.ndarray | None = None, with_z: bool = False) -> Path:
-    """An ingest unit of these points, sorted by tile as ingest sorts them."""
+def write_unit(path: Path, xy_nm: np.ndarray, *, channel: np.ndarray | None = None, with_z: bool = False, **more: np.ndarray) -> Path:
+    """An ingest unit of these points and further columns, sorted by tile as ingest sorts them."""
     x, y = xy_nm.astype(np.float32).T
     column, row = (np.floor(values / TILE_NM).astype(np.int64) for values in (x, y))
     rows, columns = int(row.max(initial=0)) + 1, int(column.max(initial=0)) + 1
@@ -27,6 +27,8 @@ def write_unit(path: Path, xy_nm: np.ndarray, *, channel: np.ndarray | None = No
         out.write("row", order)
         if with_z:
             out.write("z_nm", (x + y)[order])
+        for name, values in more.items():
+            out.write(name, values[order])
         out.write("tile_start", np.searchsorted(tile[order], np.arange(rows * columns + 1)))
         out.attrs.update(tile_nm=TILE_NM, tile_grid=[rows, columns])
     return path

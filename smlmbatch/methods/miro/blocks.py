@@ -19,8 +19,9 @@ from smlmbatch.methods.miro.boxes import Boxes, cut_boxes, spread_by_density
 from smlmbatch.methods.miro.context import NO_HINT, density_context, with_densities
 from smlmbatch.methods.miro.depth import split_in_depth
 from smlmbatch.methods.miro.family import parents_of
+from smlmbatch.methods.miro.features import columns_for
 from smlmbatch.methods.miro.group import Grouping, group_locs
-from smlmbatch.methods.miro.infer import Contracted, Told, contract, contract_steps, hint_of, told_to
+from smlmbatch.methods.miro.infer import Contracted, Told, contract, contract_steps, features_of, hint_of, told_to
 from smlmbatch.methods.miro.seen import ChannelLocs, Seen
 from smlmbatch.methods.miro.unseen import unseen
 from smlmbatch.methods.miro.windows import Windows, is_small
@@ -100,8 +101,10 @@ class MiroBlocks:
         self._last = config.steps - config.parents_from + 1 if config.parents_from else 1
         self._told: list[Told] = [told_to(network, taken=None if taken is None else taken[k], hint=hint) for k in range(len(channels))]
         self.rules = [told.rule for told in self._told]
-        field = FieldLocs(unit, columns=("x_nm", "y_nm", "channel"))
-        self._cuts = [_cut(field, channel, most_locs) for channel in channels]
+        features = features_of(network)
+        self._missing = [name for name in columns_for(features) if not unit.has(name)]
+        field = FieldLocs(unit, columns=("x_nm", "y_nm", "channel", *columns_for(features)))
+        self._cuts = [_cut(field, channel, most_locs, features) for channel in channels]
         self._numbers = [(k, b) for k, cut in enumerate(self._cuts) for b in range(len(cut.boxes))]
         self.count = len(self._numbers)
         self._known: dict[int, _Known] = {}
@@ -132,9 +135,10 @@ class MiroBlocks:
         return self._known_of(k).told
 
     def warnings(self) -> list[str]:
-        """A sentence for everything in the field that the model was not trained on."""
+        """A sentence for everything in the field that the model was not trained on, or looks for and doesn't find."""
         filled = [k for k, cut in enumerate(self._cuts) if len(cut.boxes)]
-        return [
+        missing = [f"the model looks at {name}, which the file doesn't have: taken as unknown" for name in self._missing]
+        return missing + [
             f"channel {self._channels[k]}: {sentence}" if len(self._channels) > 1 else sentence
             for k in filled
             for sentence in self._known_of(k).unseen
@@ -189,7 +193,7 @@ class MiroBlocks:
         return self._cuts[k].locs.see(box, hops=self._steps)
 
 
-def _cut(field: FieldLocs, channel: int, most_locs: int) -> _Cut:
+def _cut(field: FieldLocs, channel: int, most_locs: int, features: Sequence[str]) -> _Cut:
     """Reads the field once."""
     own = [(piece.x_nm[mine], piece.y_nm[mine]) for piece in field.pieces() for mine in (piece.channel == channel,)]
     x_nm, y_nm = (np.concatenate([np.empty(0, np.float32), *(piece[axis] for piece in own)]) for axis in (0, 1))
@@ -197,7 +201,7 @@ def _cut(field: FieldLocs, channel: int, most_locs: int) -> _Cut:
     whole = len(x_nm) <= WHOLE_LOCS
     samples = None if whole else spread_by_density(cut_boxes(x_nm, y_nm, most_locs=_SAMPLE_LOCS), _SAMPLES)
     extent = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)]) if len(boxes) else np.zeros(4)
-    locs = ChannelLocs(field, channel, extent)
+    locs = ChannelLocs(field, channel, extent, features=features)
     return _Cut(locs, boxes, samples, None if is_small(x_nm, y_nm) else Windows(x_nm, y_nm, locs.places))
 
 

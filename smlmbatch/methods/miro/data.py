@@ -5,14 +5,17 @@ Graphs lie in the shards: making them costs more than a tenth of a step, and an 
 
 import dataclasses
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smlmbatch.methods.miro.context import NO_HINT, acquisition, cluster_hint, density_context, inexact_hint
+from smlmbatch.methods.miro.features import Columns, medians_of, with_features
 from smlmbatch.methods.miro.graph import UNIT_NM, Graph, build_graph
 from smlmbatch.methods.miro.paper_graph import build_paper_graph
+from smlmbatch.simulate.acquired import draw_columns
 from smlmbatch.simulate.clusters import ClusterField, draw_cluster_field
 from smlmbatch.simulate.nested import draw_nested_field
 
@@ -50,14 +53,21 @@ def training_field(config: "MiroConfig", number: int) -> dict[str, NDArray[Any]]
     hint = inexact_hint(cluster_hint(field.rms_nm, field.size), rng) if rng.random() < config.hint_share else NO_HINT
     told, exact = rng.random() < config.acquisition_share, rng.random() < 0.5
     taken = acquisition(blinking=field.blinking if told else None, error_nm=field.error_nm * np.exp(0.15 * rng.normal()) if exact else None)
-    return field_arrays(config, field, taken=taken, hint=hint)
+    columns = draw_columns(field, config.seed, number) if config.features else {}
+    return field_arrays(config, field, taken=taken, hint=hint, columns=columns)
 
 
 def field_arrays(
-    config: "MiroConfig", field: ClusterField, *, taken: NDArray[np.float32], hint: NDArray[np.float32]
+    config: "MiroConfig",
+    field: ClusterField,
+    *,
+    taken: NDArray[np.float32],
+    hint: NDArray[np.float32],
+    columns: Columns = MappingProxyType({}),
 ) -> dict[str, NDArray[Any]]:
-    """A field with its truth, and what is told of it."""
+    """A field with its truth, and what is told of it; `columns` of its locs for the recipe's features."""
     graph, unit_nm = _graph(config, field)
+    graph = with_features(graph, config.feature_names, columns, medians_of(config.feature_names, columns))
     return {
         "xy_nm": field.xy_nm,
         "local": graph.local,

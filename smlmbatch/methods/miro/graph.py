@@ -37,7 +37,7 @@ class Graph:
     ----------
     source : (e,) i8, where each edge comes from
     start : (n + 1,) i8, first incoming edge of each loc; edges start[i] ... start[i + 1] - 1 end at loc i
-    local : (n, N_LOCAL) f4: logarithms of the distances to the k-th neighbours and of the mean edge, degree
+    local : (n, N_LOCAL) f4: logarithms of the distances to the k-th neighbours and of the mean edge, degree; and what `features` adds
     """
 
     source: Ints

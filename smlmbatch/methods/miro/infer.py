@@ -7,12 +7,14 @@ outside, by someone who knows his structure, takes the first pass's place.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smlmbatch.methods.miro.context import NO_HINT, acquisition, cluster_hint, seen_once, with_densities
+from smlmbatch.methods.miro.features import Columns, medians_of, with_features
 from smlmbatch.methods.miro.graph import UNIT_NM, Graph, build_graph
 from smlmbatch.methods.miro.group import SEEN_ONCE, Grouping, group_locs
 from smlmbatch.methods.miro.tuned import tuned_of
@@ -69,6 +71,7 @@ def find_clusters(
     taken: Floats | None = None,
     hint: Floats | None = None,
     rule: Grouping | None = None,
+    columns: Columns = MappingProxyType({}),
 ) -> Found:
     """Clusters of one field by a network of the kind generalist, in memory and in one piece; `blocks` does the same for any field.
 
@@ -79,11 +82,13 @@ def find_clusters(
     taken : as `context.acquisition` gives it; None = nothing is known
     hint : as `context.cluster_hint` gives it; None = from a first pass
     rule : of grouping; None = the one for how the field was taken
+    columns : of the locs, for the features that a network looks at (`features.COLUMNS`); None or missing = not known
     """
     row = np.arange(len(xy_nm)) if row is None else row
     order = side_by_side(xy_nm, row)
     told = told_to(network, taken=taken, hint=hint, rule=rule)
-    found = _find(network, np.asarray(xy_nm, dtype=np.float64)[order], row[order], told)
+    own = {name: None if values is None else np.asarray(values)[order] for name, values in columns.items()}
+    found = _find(network, np.asarray(xy_nm, dtype=np.float64)[order], row[order], told, own)
     back = np.empty(len(order), dtype=np.intp)
     back[order] = np.arange(len(order))
     return Found(found.labels[back], found.contracted.take(back), found.hint)
@@ -96,6 +101,11 @@ class Told:
     taken: Floats
     hint: Floats | None
     rule: Grouping
+
+
+def features_of(network: "nn.Module") -> tuple[str, ...]:
+    """What a network looks at besides places, keys of `features.COLUMNS`."""
+    return tuple(getattr(getattr(network, "config", None), "feature_names", ()))
 
 
 def told_to(network: "nn.Module", *, taken: Floats | None = None, hint: Floats | None = None, rule: Grouping | None = None) -> Told:
@@ -116,9 +126,10 @@ def side_by_side(xy_nm: NDArray[np.floating], row: NDArray[np.integer]) -> NDArr
     return np.lexsort((row, cell[:, 0], cell[:, 1]))
 
 
-def _find(network: "nn.Module", xy_nm: NDArray[np.float64], row: NDArray[np.integer], told: Told) -> Found:
+def _find(network: "nn.Module", xy_nm: NDArray[np.float64], row: NDArray[np.integer], told: Told, columns: Columns) -> Found:
     """`find_clusters` of locs in the order that suits it."""
-    graph = build_graph(xy_nm, row)
+    features = features_of(network)
+    graph = with_features(build_graph(xy_nm, row), features, columns, medians_of(features, columns))
     densities = densities_of(xy_nm, row, graph)
     passes = 1 if told.hint is not None else 2
     given = NO_HINT if told.hint is None else told.hint

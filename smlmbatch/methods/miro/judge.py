@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smlmbatch.methods.miro.context import acquisition
+from smlmbatch.methods.miro.features import Columns
 from smlmbatch.methods.miro.infer import find_clusters, group_paper
+from smlmbatch.simulate.acquired import draw_columns
 from smlmbatch.simulate.clusters import ClusterField, ClusterFields, draw_cluster_field
 
 if TYPE_CHECKING:
@@ -37,8 +39,10 @@ def judge(network: "nn.Module", config: "MiroConfig", *, seeds: tuple[int, ...])
 
 def judge_task(network: "nn.Module", config: "MiroConfig", family: ClusterFields, *, seeds: tuple[int, ...]) -> dict[str, float]:
     """Figures of fields of one family, means over those where a figure is defined."""
-    fields = [draw_cluster_field(FIRST_SEED + seed, number, family) for seed in seeds for number in range(FIELDS)]
-    return mean_figures(fields, [labels_of(network, config, field) for field in fields])
+    drawn = [(FIRST_SEED + seed, number) for seed in seeds for number in range(FIELDS)]
+    fields = [draw_cluster_field(*key, family) for key in drawn]
+    columns = [draw_columns(field, *key) if config.features else {} for field, key in zip(fields, drawn, strict=True)]
+    return mean_figures(fields, [labels_of(network, config, field, own) for field, own in zip(fields, columns, strict=True)])
 
 
 def mean_figures(fields: Sequence[ClusterField], labels: Sequence[NDArray[np.integer]]) -> dict[str, float]:
@@ -50,8 +54,10 @@ def mean_figures(fields: Sequence[ClusterField], labels: Sequence[NDArray[np.int
     return {shown: float(np.nanmean([s[name] for s in scores])) for shown, name in _FIGURES.items()}
 
 
-def labels_of(network: "nn.Module", config: "MiroConfig", field: ClusterField) -> NDArray[np.int32]:
+def labels_of(
+    network: "nn.Module", config: "MiroConfig", field: ClusterField, columns: Columns = MappingProxyType({})
+) -> NDArray[np.int32]:
     """What a network of either kind finds, by the rule that belongs to it: (n,) i4, -1 = in no cluster."""
     if config.network == "paper":
         return group_paper(network, field.xy_nm, config)
-    return find_clusters(network, field.xy_nm, taken=acquisition(blinking=field.blinking)).labels
+    return find_clusters(network, field.xy_nm, taken=acquisition(blinking=field.blinking), columns=columns).labels

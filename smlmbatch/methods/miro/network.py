@@ -91,7 +91,7 @@ class MiroNet(nn.Module):
         super().__init__()
         self.config = config
         self.block = MiroBlock(
-            locs_in=N_LOCAL + N_CONTEXT,
+            locs_in=N_LOCAL + len(config.feature_names) + N_CONTEXT,
             edges_in=N_EDGE,
             hidden=config.hidden,
             edge_hidden=config.edge_hidden,
@@ -122,7 +122,7 @@ def graph_data(*, xy_nm: Tensor, local: Tensor, source: Tensor, start: Tensor, c
     Parameters
     ----------
     xy_nm : (N, 2), nm
-    local : (N, N_LOCAL)
+    local : (N, N_LOCAL), and a column more for each of the recipe's features
     source, start : i8, as in `graph.Graph`, numbered over all fields
     context : (fields, N_CONTEXT)
     field : (N,) i8, the field of each loc

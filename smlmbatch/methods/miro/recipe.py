@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smlmbatch.errors import ConfigError
+from smlmbatch.methods.miro.features import COLUMNS
 from smlmbatch.simulate.cluster_shapes import SHAPES
 from smlmbatch.simulate.clusters import ClusterFields
 
@@ -34,7 +35,7 @@ class MiroConfig:
 
     seed: int = 0
     # data: simulate.clusters.ClusterFields says what each range means
-    samples: int = 16_384  # 35 million locs; seen twice, for simulating costs half as much as learning
+    samples: int = 24_576  # 53 million locs; seen twice, for simulating costs half as much as learning
     validation_share: float = 0.02
     shard_samples: int = 64
     locs: tuple[int, int] = (300, 5000)
@@ -57,6 +58,7 @@ class MiroConfig:
     hidden: int = 64  # numbers of a loc's state
     edge_hidden: int = 32  # of an edge's state; 64 saw half the fields in the same time and was worse. `paper` has `hidden`
     steps: int = 16
+    features: str = ""  # what it sees of a loc besides its place, with commas: frame, photons, precision (`features`)
     classes: int = 7  # 0 = none; 7 = background and the shapes of simulate.cluster_shapes
     parents_from: int = 0  # steps after which locs go on to the middle of their cluster's parent; 0 = never
     # loss
@@ -95,9 +97,22 @@ class MiroConfig:
             raise ConfigError(f"miro: steps = {self.steps}: wanted 2 to {_MOST_STEPS}")
         if self.classes not in (0, len(SHAPES) + 1):
             raise ConfigError(f"miro: classes = {self.classes}: wanted 0, or {len(SHAPES) + 1} (background and {', '.join(SHAPES)})")
+        self._check_features()
         if self.samples // self.shard_samples < 2:
             raise ConfigError(f"miro: samples = {self.samples}: wanted two shards ({2 * self.shard_samples}) or more")
         _ = self.family  # says what is wrong with the ranges
+
+    def _check_features(self) -> None:
+        names = self.feature_names
+        if not set(names) <= set(COLUMNS) or len(set(names)) < len(names):
+            raise ConfigError(f"miro: features = {self.features!r}: wanted some of {','.join(COLUMNS)}, each once")
+        if self.features and (self.network == "paper" or self.parents_from or self.templates):
+            raise ConfigError("miro: features: wanted with the network generalist, clusters at one scale, and no marked clusters")
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """What `features` names."""
+        return tuple(self.features.split(",")) if self.features else ()
 
     @property
     def family(self) -> ClusterFields:

@@ -5,11 +5,14 @@ most 16 x 300 nm). Each of these must have the edges and features of the whole f
 inside of what was loaded. That is looked at, not assumed: a side on which it fails is loaded farther out, and the graph built again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smlmbatch.methods.miro.features import Columns, columns_for, medians_of, with_features
 from smlmbatch.methods.miro.graph import HALO_NM, LONGEST_EDGE_NM, Graph, build_graph, cut_graph, hops_around
 from smlmbatch.methods.miro.infer import side_by_side
 from smlmbatch.store.field_locs import FieldLocs
@@ -44,6 +47,7 @@ class _Loaded:
     xy_nm: Floats
     index: NDArray[np.int64]
     row: NDArray[np.int64]
+    columns: Columns
 
 
 class ChannelLocs:
@@ -54,8 +58,15 @@ class ChannelLocs:
     extent : (4,), nm, bounding box of the channel's locs
     """
 
-    def __init__(self, field: FieldLocs, channel: int, extent: Floats) -> None:
-        self._field, self._channel, self._extent = field, channel, extent
+    def __init__(self, field: FieldLocs, channel: int, extent: Floats, *, features: Sequence[str] = ()) -> None:
+        self._field, self._channel, self._extent, self._features = field, channel, extent, tuple(features)
+
+    @cached_property
+    def _medians(self) -> dict[str, float]:
+        names = columns_for(self._features)
+        pieces = [piece.take(piece.channel == self._channel) for piece in self._field.pieces()] if names else []
+        own = {name: [getattr(piece, name) for piece in pieces] for name in names}
+        return medians_of(self._features, {name: np.concatenate(of) for name, of in own.items() if of and of[0] is not None})
 
     def see(self, box: Floats, *, hops: int) -> Seen:
         """The locs of a rectangle (x0, y0, x1, y1) and all that are so many edges away."""
@@ -64,7 +75,7 @@ class ChannelLocs:
         while True:
             reach = box + halo_nm * _OUTWARDS
             loaded = self._load(reach)
-            graph = build_graph(loaded.xy_nm, loaded.row)
+            graph = with_features(build_graph(loaded.xy_nm, loaded.row), self._features, loaded.columns, self._medians)
             own = _within(loaded.xy_nm, box)
             kept = hops_around(graph, own, hops=hops)
             short = self._too_short(loaded.xy_nm[kept], reach)
@@ -90,7 +101,9 @@ class ChannelLocs:
         xy_nm = np.column_stack([locs.x_nm[own], locs.y_nm[own]]).astype(np.float64)
         row = locs.row[own]
         order = side_by_side(xy_nm, row)
-        return _Loaded(xy_nm[order], index[own][order], row[order])
+        values = {name: getattr(locs, name) for name in columns_for(self._features)}
+        columns = {name: None if column is None else column[own][order] for name, column in values.items()}
+        return _Loaded(xy_nm[order], index[own][order], row[order], columns)
 
     def _too_short(self, needed_nm: Floats, reach: Floats) -> NDArray[np.bool_]:
         """Sides (x0, y0, x1, y1) on which a needed loc lies too near to the end of what was loaded, and locs may lie beyond."""

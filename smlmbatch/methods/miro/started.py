@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from smlmbatch.methods.model import Model
 
-_SAME = ("network", "hidden", "edge_hidden")  # settings that weights must have in common
+_SAME = ("network", "hidden", "edge_hidden", "features")  # settings that weights must have in common
 
 
 class StartedMiro(Miro):

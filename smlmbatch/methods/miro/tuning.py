@@ -102,9 +102,9 @@ it does on fields that hold other clusters is not known.
 
     def shard(self, config: MiroConfig, number: int) -> dict[str, Any]:
         self.check(config)
-        first, told = number * config.shard_samples, {"taken": taken_from(config), "hint": hint_from(config)}
+        first, taken, hint = number * config.shard_samples, taken_from(config), hint_from(config)
         fields = [self._draw(config.seed, first + i, config.tuned_blinking) for i in range(config.shard_samples)]
-        return shard_of([field_arrays(config, field, **told) for field in fields])
+        return shard_of([field_arrays(config, field, taken=taken, hint=hint) for field in fields])
 
     def build(self, config: MiroConfig) -> "torch.nn.Module":
         """The network with the start's weights; of its head, what isn't of classes."""
