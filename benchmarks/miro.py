@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIZES: Final = (4_000, 50_000, 200_000, 1_000_000)
-SHARED_LOCS: Final = 400_000  # of the field that two workers share: 4 to 8 blocks
+SHARED: Final = (400_000, 1_000_000)  # locs of fields that two workers share; each makes the first pass for itself, of up to 200,000 locs
 _TILE_NM: Final = 1000.0
 _WINDOW_NM: Final = 4000.0
 _KINDS: Final = 24  # simulated fields that a mosaic is made of
@@ -33,15 +33,19 @@ def measure(folder: Path) -> dict[str, Any]:
     -------
     fields : for each size: n_locs, locs_per_s, bytes_per_loc (peak beyond what the process held before), peak_mib, clusters
     paper_per_s, ratio : locs per CPU-second of the published architecture on the smallest field, and ours over it
-    one_s, two_s, speedup : wall time of all blocks of a field by one process and by two
+    shared : for each of some sizes n_locs; one_s, two_s, speedup: wall time of all blocks of a field by one process and by two
     training_fields_per_s, training_locs_per_s : per CPU-second, reading included, drawing not
     """
-    paths = {n: write_field(folder / f"{n}.zip", n) for n in (*SIZES, SHARED_LOCS)}
+    paths = {n: write_field(folder / f"{n}.zip", n) for n in {*SIZES, *SHARED}}
     fields = [_ask("whole", str(paths[n])) for n in SIZES]
     against = _ask("both", str(paths[SIZES[0]]))
-    one_s, two_s = (max(_ask_all("share", [(str(paths[SHARED_LOCS]), part, parts) for part in range(parts)])) for parts in (1, 2))
-    workers = {"one_s": one_s, "two_s": two_s, "speedup": one_s / two_s}
-    return {"fields": fields, **against, **workers, **_ask("training", str(folder / "training"))}
+    shared = [_by_one_and_two(paths[n], n) for n in SHARED]
+    return {"fields": fields, **against, "shared": shared, **_ask("training", str(folder / "training"))}
+
+
+def _by_one_and_two(path: Path, n: int) -> dict[str, float]:
+    one_s, two_s = (max(_ask_all("share", [(str(path), part, parts) for part in range(parts)])) for parts in (1, 2))
+    return {"n_locs": n, "one_s": one_s, "two_s": two_s, "speedup": one_s / two_s}
 
 
 def write_field(path: Path, n: int) -> Path:
