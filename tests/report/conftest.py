@@ -1,51 +1,21 @@
-"""Made-up campaigns for the tests of analyse and report."""
-
-import importlib.util
-import sys
-from pathlib import Path
+"""Made-up campaigns, embeddings, records and clusters for the tests of the report."""
 
 import pytest
 
-
-@pytest.fixture(scope="session")
-def made():
-    """The module `campaigns`, loaded by its path: tests are no package."""
-    name = "smlmbatch_made_up_campaigns"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "analyse" / "campaigns.py")
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+from tests.analyse.conftest import clustered, made  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")
 def embedded():
-    """The module `embedded`, loaded by its path."""
-    name = "smlmbatch_made_up_embeddings"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("embedded.py"))
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+    """The module `embedded`."""
+    from tests.report import embedded
+
+    return embedded
 
 
 @pytest.fixture(scope="session")
 def records():
-    """The module `records`, loaded by its path."""
-    name = "smlmbatch_records_made_by_hand"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("records.py"))
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+    """The module `records`."""
+    from tests.report import records
 
-
-@pytest.fixture(scope="session")
-def clustered():
-    """The module `clustered`, loaded by its path."""
-    name = "smlmbatch_made_up_clusters"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "analyse" / "clustered.py")
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+    return records
