@@ -223,7 +223,8 @@ def test_task_at_its_time_limit_goes_back_into_the_queue_and_finishes(background
     assert said.count("stopped by SIGUSR1") == said.count("the step ended with 75; requeueing") == task.restarts
     assert endings(tasks["report"]) == {("COMPLETED", 0): 1}
     measured = [record for record in campaign.records("0001") if record.stage == "measure"]
-    assert len(measured) == 20
+    assert len(campaign.published("measure")) == 20
+    assert len(measured) >= 20 - task.restarts, "only a stop between a unit and its line in the log may cost that line"
     assert set(Counter(record.field for record in measured).values()) == {1}, "nothing is made twice"
     assert len({process_of(record) for record in measured}) > 2, "the first start's units are there, and later ones"
     assert "FAILED" not in said, "no unit is blamed for the time limit"
