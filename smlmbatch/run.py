@@ -149,7 +149,7 @@ def run_fields(plan: Plan, options: RunOptions, talk: Talk) -> list[FieldOutcome
         todo = [task for task in todo if not smaller and _deserves_another_try(standing[task.field.key], task)]
         if todo:
             talk(f"fields to try once more, with smaller blocks: {len(todo)}")
-    _tell_waiting(list(standing.values()), options, talk)
+    _tell_waiting(plan, list(standing.values()), options, talk)
     return list(standing.values())
 
 
@@ -182,11 +182,11 @@ def _tell_progress(tasks: Sequence[FieldTask], todo: Sequence[FieldTask], standi
             talk(f"skipped  {failure.field}: {failure.stage} failed: {failure.path!r}: {failure.finding}. To mend it: {failure.mend}")
 
 
-def _tell_waiting(outcomes: Sequence[FieldOutcome], options: RunOptions, talk: Talk) -> None:
+def _tell_waiting(plan: Plan, outcomes: Sequence[FieldOutcome], options: RunOptions, talk: Talk) -> None:
     """Units that were not made because what they rest on was left out and is not there."""
     for stage in (stage for stage in FIELD_STAGES if options.alone and stage.name in options.stages):
         waiting = [o.field.path for o in outcomes if o.failure is None and o.keys and stage.name not in o.fresh]
-        left_out = [name for name in stage.upstream if name not in options.stages]
+        left_out = [name for name in stage.rests_on(plan.config) if name not in options.stages]
         for path in waiting[:_MOST_NAMED] if left_out else ():
             talk(f"waits    {path}: {stage.name} needs {' and '.join(left_out)}, left out and not there")
         if left_out and waiting[_MOST_NAMED:]:
