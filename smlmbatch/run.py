@@ -33,9 +33,9 @@ from smlmbatch.work import Campaign, FieldResult
 
 ALL_STAGES = tuple(stage.name for stage in FIELD_STAGES)
 REPORT = "report"  # the campaign's end, tables included, as --only and --skip call it
-_TABLES_VERSION = 5
+_TABLES_VERSION = 6
 _EMBEDDINGS_VERSION = 1
-_REPORT_VERSION = 7
+_REPORT_VERSION = 8
 _EMBEDDED = ("measure", "embed")  # stages whose units the tables of embeddings are made of
 _CIRCUMSTANCES = {"attempt": "", "tries": 0, "submission": "", "memory_mib": 0, "lost": False}  # of a failure, not its substance
 Talk = Callable[[str], None]

@@ -88,7 +88,7 @@ def write_tables(campaign: Campaign, *, fingerprint: str) -> None:
                 rois.add_table(table)
             if found is not None:
                 clusters.add_table(found)
-            if row["status"] == "ok" and _PICK in result.units:
+            if _has_particles(result, row["status"], source=campaign.config.pick.source):
                 particles.add_table(_particle_table(result))
     write_comparisons(campaign.output, config=campaign.config, fingerprint=fingerprint)
 
@@ -208,6 +208,12 @@ def _cluster_row(units: Mapping[str, UnitReader], cluster: UnitReader, row: Mapp
 
 def _cluster_table(result: FieldResult, ingest: UnitReader, cluster: UnitReader) -> "pa.Table":
     return cluster_table(cluster, origin_nm=ingest.attrs["origin_nm"], names=_names(result), condition_of=_conditions(result))
+
+
+def _has_particles(result: FieldResult, status: str, *, source: str) -> bool:
+    """Particles that come of no cluster need no stage but ingest, so the others may have been left out."""
+    enough = ("ok",) if source == "cluster" else ("ok", "unfinished")
+    return status in enough and {"ingest", _PICK} <= result.units.keys()
 
 
 def _particle_table(result: FieldResult) -> "pa.Table":
