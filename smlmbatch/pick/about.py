@@ -1,8 +1,12 @@
-"""Particles about centres that somebody picked: the locs up to a radius from each, in space where it says z, else as seen from above."""
+"""Particles about centres that somebody picked: the locs up to a radius from each, in space where it says z, else as seen from above.
+
+Centres are found again, of the locs that are the structure's and not its surroundings' (`pick.core`), unless those given are to be kept.
+"""
 
 import numpy as np
 
 from smlmbatch.config import PickConfig
+from smlmbatch.pick.core import cores_of
 from smlmbatch.pick.gather import gather_within
 from smlmbatch.pick.given import read_picks
 from smlmbatch.pick.kept import kept_bytes
@@ -29,5 +33,8 @@ def picks_of_file(work: Work, config: PickConfig) -> Picks:
     kept = sifted.kept
     own = own.only(kept)
     facts = {"n_picks": len(kept) + sum(placed.left_out.values()), "outsized": sifted.outsized}
-    given_nm = placed.centre_nm[kept] if config.centre == "given" else None
-    return Picks(placed.channel[kept], own, own, {**placed.left_out, **sifted.dropped}, facts, {"pick": placed.row[kept]}, given_nm)
+    dropped = {**placed.left_out, **sifted.dropped}
+    if config.centre == "given":
+        return Picks(placed.channel[kept], own, own, dropped, facts, {"pick": placed.row[kept]}, given_nm=placed.centre_nm[kept])
+    core = cores_of(own, placed.radius_nm[kept], axes=placed.centre_nm.shape[1])
+    return Picks(placed.channel[kept], own, own, dropped, facts, {"pick": placed.row[kept]}, core=core)

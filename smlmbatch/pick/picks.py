@@ -27,11 +27,12 @@ class Picks:
     Attributes
     ----------
     channel : (k,) u1
-    own : their locs; a particle's centre is found of these
+    own : their locs
     points : what is kept of them: `own`, and what lies around
     dropped : reason → how many are no particle
     facts : attributes of the unit: how many there were, and what else is to be said
     numbers : array of the store → (k,), what each particle is called by its source
+    core : those of `own` that centres are found of; None = all
     given_nm : (k, 2 or 3), centres that are to be kept; None = they are found
     """
 
@@ -41,6 +42,7 @@ class Picks:
     dropped: Mapping[str, int]
     facts: Mapping[str, Any]
     numbers: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    core: Gathered | None = None
     given_nm: Floats | None = None
 
 

@@ -107,10 +107,11 @@ def _write(out: UnitWriter, picks: Picks, channels: list[int], *, way: str, axes
     """Write particles and points; how each channel's were centred. What a given centre doesn't say (z) is the hull's."""
     count = len(picks.channel)
     _, own_nm = picks.own.split(count)
+    _, core_nm = (picks.own if picks.core is None else picks.core).split(count)
     centre_nm, by, ways = np.full((count, axes), np.nan), np.zeros(count, np.uint8), []
     for channel in channels:
         of_channel = np.flatnonzero(picks.channel == channel)
-        found = find_centres([own_nm[number] for number in of_channel], way=way if picks.given_nm is None else AREA, axes=axes)
+        found = find_centres([core_nm[number] for number in of_channel], way=way if picks.given_nm is None else AREA, axes=axes)
         centre_nm[of_channel], by[of_channel] = found.centre_nm, found.by
         ways.append(found.way if picks.given_nm is None else GIVEN)
     if picks.given_nm is not None:

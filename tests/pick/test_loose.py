@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from smlmbatch.errors import InputError
+from smlmbatch.pick.core import is_dense
 from smlmbatch.pick.placing import OUTSIDE
 from tests.pick.structures import double_ring, pore, spot
 from tests.pick.units import ORIGIN_NM, Drawn, pick
@@ -175,3 +176,26 @@ def test_what_is_outside_is_counted_and_an_empty_place_too(tmp_path) -> None:
     unit = pick(tmp_path, field_of_pores(), picks=text, radius_nm=30.0, min_locs=1)
     assert unit.attrs["dropped"][OUTSIDE] == 2
     assert unit.attrs["n_picks"] == sum(unit.attrs["n_particles"]) + sum(unit.attrs["dropped"].values())
+
+
+@pytest.mark.parametrize(("structure", "most_nm"), [(pore, 3.5), (spot, 9.0)])
+def test_a_background_does_not_hide_where_the_middle_is(tmp_path, structure, most_nm) -> None:
+    """Given 15 nm beside, in 500 background locs per um2: the hull of all locs would be the drawn circle."""
+    rng = np.random.default_rng(101)
+    centres_nm = np.stack(np.meshgrid(np.arange(5), np.arange(5)), axis=-1).reshape(-1, 2) * 400.0 + 300
+    drawn = Drawn([(0, structure(rng) + at, 1, -1) for at in centres_nm], rng.uniform(0, 2200, (2400, 2)))
+    given_nm = centres_nm + rng.normal(0, 15, centres_nm.shape)
+    unit = pick(tmp_path, drawn, picks=picks_text(given_nm), radius_nm=100.0)
+    channel = unit.read("channel") == 0
+    assert np.median(np.linalg.norm(centres_of(unit)[channel] - centres_nm, axis=1)) < most_nm
+    for number, row in enumerate(unit.read("pick")):  # all locs are kept
+        near = np.flatnonzero((np.linalg.norm(drawn.place_nm - given_nm[row], axis=1) <= 100.0) & (drawn.channel == 0))
+        assert unit.read("loc")[points_of(unit, number)].tolist() == near.tolist()
+
+
+def test_dense_locs_against_the_distances_themselves() -> None:
+    points = np.random.default_rng(1).normal(0, 30, (80, 3))
+    for axes in (2, 3):
+        flat = np.sort(np.linalg.norm(points[:, None, :axes] - points[:, :axes], axis=2), axis=1)[:, 3]
+        assert is_dense(points[:, :axes], 70.0).tolist() == (flat < 70.0 * (3 / 80) ** (1 / axes)).tolist()
+    assert is_dense(points[:10], 1.0).all()  # too few to tell

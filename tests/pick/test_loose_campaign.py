@@ -31,6 +31,14 @@ def source(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory) -> Path:
+    """No network is needed."""
+    path = tmp_path_factory.mktemp("settings") / "settings.toml"
+    path.write_text('[cluster]\nmethod = "none"\n[embed]\nmodel = "none"\n[pick]\nno_group = 0\nradius_nm = 90.0\n')
+    return path
+
+
 @pytest.fixture
 def centres(tmp_path) -> Path:
     return write_centres(tmp_path / "my centres.csv")
@@ -46,10 +54,8 @@ def particles(output: Path) -> list[dict]:
     return pq.ParquetFile(output / "tables" / "particles.parquet").read().to_pylist()
 
 
-def test_groups_need_no_clusters(source, tmp_path) -> None:
+def test_groups_need_no_clusters(source, settings, tmp_path) -> None:
     output = tmp_path / "out"
-    settings = tmp_path / "settings.toml"
-    settings.write_text('[cluster]\nmethod = "none"\n[pick]\nno_group = 0\n')
     call("run", source, output, "--config", settings, "--pick", "group", "--only", "ingest,pick,report")
     assert set(map(frozenset, fresh(output).values())) == {frozenset({"ingest", "pick"})}
     rows = particles(output)
@@ -61,12 +67,12 @@ def test_groups_need_no_clusters(source, tmp_path) -> None:
     assert units_made(told) == 0
 
 
-def test_a_changed_file_of_centres_makes_particles_again_and_an_unchanged_one_does_not(source, centres, tmp_path) -> None:
+def test_a_changed_file_of_centres_makes_particles_again_and_an_unchanged_one_does_not(source, centres, settings, tmp_path) -> None:
     output = tmp_path / "out"
-    call("plan", source, output)
-    _, told = call("pick", output, "--from", "file", "--picks", centres, "--radius-nm", "90", "--field", "field0.csv")
-    settings = load_plan(output).config.pick
-    assert (settings.picks, len(settings.picks_sha256)) == ("my centres.csv", 64)
+    call("plan", source, output, "--config", settings)
+    _, told = call("pick", output, "--from", "file", "--picks", centres, "--radius-nm", "80", "--field", "field0.csv")
+    said = load_plan(output).config.pick
+    assert (said.picks, len(said.picks_sha256), said.radius_nm) == ("my centres.csv", 64, 80.0)
     first = digest_of_pick(output)
     _, told = call("run", source, output, *ONLY)
     assert units_made(told) == 2  # of the field that was left out
@@ -94,10 +100,8 @@ def digest_of_pick(output: Path) -> str:
         return unit.digest
 
 
-def test_parts_give_the_same_without_the_file_itself(source, centres, tmp_path) -> None:
+def test_parts_give_the_same_without_the_file_itself(source, centres, settings, tmp_path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    settings = tmp_path / "settings.toml"
-    settings.write_text("[pick]\nradius_nm = 90.0\n")
     said = ("--config", settings, "--pick", "file", "--picks", centres)
     call("run", source, whole, *said, "--only", "ingest,pick,report")
     call("plan", source, parts, *said)
@@ -127,11 +131,9 @@ def test_centres_within_input_are_no_field(source, tmp_path) -> None:
 
 
 def test_a_field_that_is_not_here_is_told(source, tmp_path) -> None:
-    _, told = call(
-        "plan", source, tmp_path / "out", "--pick", "file", "--picks", write_centres(tmp_path / "c.csv", field="field7"), expect=2
-    )
-    assert "says no radius of pick 1" in told
     centres = write_centres(tmp_path / "c.csv", field="field7")
+    _, told = call("plan", source, tmp_path / "out", "--pick", "file", "--picks", centres, expect=2)
+    assert "says no radius of pick 1" in told
     centres.write_text(centres.read_text().replace("field,x,y", "field,x,y,radius_nm").replace(".0\n", ".0,90\n"))
     _, told = call("plan", source, tmp_path / "out", "--pick", "file", "--picks", centres)
     assert "c.csv has centres of fields that are not here: field7" in told
@@ -174,12 +176,10 @@ def test_a_field_whose_centres_can_not_be_right_costs_only_itself(source, tmp_pa
     assert "name the columns x_px and y_px" in failed
 
 
-def test_digests_hold(source, centres, tmp_path) -> None:
-    settings = tmp_path / "settings.toml"
-    settings.write_text('[cluster]\nmethod = "none"\n[embed]\nmodel = "none"\n[pick]\nradius_nm = 90.0\n')
+def test_digests_hold(source, centres, settings, tmp_path) -> None:
+    """Whatever the file is called, and in several processes."""
     one, two = tmp_path / "one", tmp_path / "two"
     call("run", source, one, "--config", settings, "--pick", "file", "--picks", centres)
-    call(
-        "run", source, two, "--config", settings, "--pick", "file", "--picks", centres.rename(tmp_path / "other name.csv"), "--workers", "2"
-    )
+    renamed = centres.rename(tmp_path / "other name.csv")
+    call("run", source, two, "--config", settings, "--pick", "file", "--picks", renamed, "--workers", "2")
     assert digest(one) == digest(two)
