@@ -1,8 +1,9 @@
-"""Which locs of a picked circle are the structure's: those that lie denser than the circle's locs do on average.
+"""Which locs of a drawn circle, or of a file's group, are the structure's: those that lie denser than its locs do on average.
 
 A circle that somebody drew also holds what lies between structures. That reaches everywhere, so the hull of all locs is the circle, and its
-centroid the drawn centre however far beside. Decision: a centre is found of locs whose third neighbour is nearer than it would be if the
-circle's locs were spread evenly. Nothing is cut for it: particles keep all of their locs.
+centroid the drawn centre however far beside. Groups come of such circles too, and two stray locs take a group's hull anywhere. Decision: a
+centre is found of locs whose third neighbour is nearer than it would be if the circle's locs were spread evenly; a group's circle reaches
+from the middle of its extent to its farthest loc. Nothing is cut for it: particles keep all of their locs.
 
 What that does to centres, with and without a background: docs/particles.md.
 """
@@ -20,11 +21,11 @@ _NEIGHBOUR: Final = 3  # the fifth and eighth drop thinly labelled corners
 
 
 def cores_of(own: Gathered, radius_nm: Floats, *, axes: int) -> Gathered:
-    """The dense locs of each of k picks; all where fewer than `LEAST_POINTS` are.
+    """The dense locs of each of k particles; all where fewer than `LEAST_POINTS` are.
 
     Parameters
     ----------
-    own : locs of all picks, each within its radius
+    own : locs of all particles, each within its radius
     radius_nm : (k,)
     axes : 2 where radii are those of circles seen from above, 3 where of spheres
     """
@@ -32,6 +33,17 @@ def cores_of(own: Gathered, radius_nm: Floats, *, axes: int) -> Gathered:
     dense = [is_dense(own.place_nm[a:b, :axes], radius) for (a, b), radius in zip(pairwise(start), radius_nm, strict=True)]
     taken = np.concatenate([np.empty(0, dtype=bool), *dense])
     return Gathered(own.particle[taken], own.loc[taken], own.place_nm[taken])
+
+
+def reach_nm(own: Gathered, count: int) -> Floats:
+    """From the middle of each particle's extent to its farthest loc, (count,); each has some."""
+    start = np.searchsorted(own.particle, np.arange(count))
+    if not count:
+        return np.empty(0)
+    middle = (np.minimum.reduceat(own.place_nm, start) + np.maximum.reduceat(own.place_nm, start)) / 2
+    away_nm = np.sqrt(((own.place_nm - middle[own.particle]) ** 2).sum(axis=1))
+    farthest: Floats = np.maximum.reduceat(away_nm, start)
+    return farthest
 
 
 def is_dense(points_nm: Floats, radius_nm: float) -> NDArray[np.bool_]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from smlmbatch.config import PickConfig
 from smlmbatch.errors import InputError
-from smlmbatch.pick.gather import Ints, Labels, gather_around, gather_own
+from smlmbatch.pick.core import cores_of, reach_nm
+from smlmbatch.pick.gather import Ints, Labels, axes_of, gather_around, gather_own
 from smlmbatch.pick.picks import LEAST_LOCS, Picks, sift
 from smlmbatch.store.arrays import UnitReader
 from smlmbatch.work import Work
@@ -41,7 +42,8 @@ def picks_of_groups(work: Work, config: PickConfig) -> Picks:
     points = gather_around(ingest, labels, own, channel, margin_nm=config.margin_nm) if config.margin_nm else own
     facts = {"n_groups": len(code), "n_in_no_group": n_none, "group_column": ingest.attrs["columns"].get("group", "")}
     facts |= {"outsized": sifted.outsized}
-    return Picks(channel, own, points, sifted.dropped, facts, {"group": group[sifted.kept]})
+    core = cores_of(own, reach_nm(own, len(channel)), axes=axes_of(ingest))
+    return Picks(channel, own, points, sifted.dropped, facts, {"group": group[sifted.kept]}, core=core)
 
 
 def _codes(ingest: UnitReader, start: int, stop: int, *, no_group: int) -> Ints:

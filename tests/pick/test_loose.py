@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from smlmbatch.errors import InputError
-from smlmbatch.pick.core import is_dense
+from smlmbatch.pick.core import is_dense, reach_nm
+from smlmbatch.pick.gather import Gathered
 from smlmbatch.pick.placing import OUTSIDE
 from tests.pick.structures import double_ring, pore, spot
 from tests.pick.units import ORIGIN_NM, Drawn, pick
@@ -106,6 +107,28 @@ def test_one_that_is_wildly_larger_than_the_others_is_flagged(tmp_path) -> None:
     parts += [(0, rng.uniform(0, 3000, (200, 2)), 0, -1), (0, rng.normal(0, 5, (3000, 2)), 0, -1), (0, spot(rng, sigma_nm=40.0), 0, -1)]
     unit = pick(tmp_path, Drawn(parts, np.empty((0, 2)), groups=list(range(9))), source="group")
     assert unit.attrs["outsized"] == [6, 7]
+
+
+@pytest.mark.parametrize("structure", [pore, double_ring])
+def test_stray_locs_of_a_group_do_not_move_its_centre(tmp_path, structure) -> None:
+    """Two locs far off in every group, which the hull of all would follow."""
+    rng = np.random.default_rng(101)
+    parts = [structure(rng) for _ in range(12)]
+    stray = [np.concatenate([points, rng.normal(0, 400, (2, points.shape[1]))]) for points in parts]
+    axes = parts[0].shape[1]
+    drawn = Drawn([(0, points + 2000.0, 1, -1) for points in stray], np.full((1, axes), 2000.0), groups=list(range(12)))
+    unit = pick(tmp_path, drawn, source="group")
+    found_nm = np.stack([unit.read(name) for name in ("x_nm", "y_nm", "z_nm")[:axes]], axis=1)
+    assert np.median(np.linalg.norm(found_nm - 2000.0, axis=1)) < 5
+    assert unit.read("n_locs").tolist() == [len(points) for points in stray]
+
+
+def test_reach_against_each_group() -> None:
+    rng = np.random.default_rng(5)
+    parts = [rng.normal(0, 30, (n, 3)) for n in (3, 50, 7)]
+    own = Gathered(np.repeat(np.arange(3), [3, 50, 7]), np.arange(60), np.concatenate(parts))
+    want = [np.linalg.norm(points - (points.min(axis=0) + points.max(axis=0)) / 2, axis=1).max() for points in parts]
+    assert reach_nm(own, 3) == pytest.approx(want)
 
 
 # ---- given centres
