@@ -1,6 +1,6 @@
 """Settings of PC-VAE and the method itself.
 
-The default is the best that was measured (docs/latents.md); `paper` is the published network with its settings: encoder 64-128-1024,
+The default is the best that was measured; `paper` is the published network with its settings: encoder 64-128-1024,
 decoder 256-512-1024 with skip and attention, eight units, weight of the divergence raised along a sigmoid. Other than the rest of our
 methods it learns from particles of a campaign, which the method is made with; the recipe holds their sha256.
 """
@@ -151,25 +151,40 @@ the best principal axis and a supervised axis (ridge) go with it, without sign: 
         self.material = f"{told}, turned at random"
 
     def recipe(self, base: PcvaeConfig, *, extras: tuple[str, ...] = ()) -> PcvaeConfig:
-        """A recipe with what the particles tell: their number, size and axes, and how often to go over them."""
+        """A recipe with what the particles tell: their number, size and axes, and how often to go over them.
+
+        Parameters
+        ----------
+        base : one that was made for these very particles stays as it is
+        extras : of "photons", "background", "psf_nm": what points tell the network besides their coordinates
+
+        Raises
+        ------
+        ConfigError
+            a recipe of other particles, too few of them, or their files don't tell what is wanted
+        """
         particles = self._given()
-        n, sizes = len(particles), particles.sizes
+        n, sha256 = len(particles), particles.sha256
+        if base.particles == sha256:
+            return base
+        if base.particles:
+            raise ConfigError("pcvae: the recipe is of other particles")
         if n < _LEAST_PARTICLES:
             raise ConfigError(f"pcvae: {n} particles: wanted {_LEAST_PARTICLES} or more")
+        if unknown := [name for name in extras if name not in particles.extras]:
+            raise ConfigError(f"pcvae: the particles' files don't tell {', '.join(unknown)} of every point")
         shard = _shard_size(n)
         distance = np.sqrt((particles.points_nm.astype(np.float64) ** 2).sum(axis=1))
         changes: dict[str, Any] = {
-            "particles": particles.sha256,
+            "particles": sha256,
             "axes": particles.axes,
             "samples": n // shard * shard,
             "shard_samples": shard,
-            "points": int(min(base.points, max(1, np.quantile(sizes, 0.95)))),
+            "points": int(min(base.points, max(1, np.quantile(particles.sizes, 0.95)))),
             "unit_nm": max(float(np.median(distance)), 1.0),
-            "epochs": min(_MOST_EPOCHS, max(base.epochs, round(base.epochs * _PUBLISHED / n))),
+            "epochs": max(base.epochs, min(_MOST_EPOCHS, round(base.epochs * _PUBLISHED / n))),
         }
-        for name in extras:
-            changes[name] = standard_of(particles.extras[name])
-        return replace(base, **changes)
+        return replace(base, **changes, **{name: standard_of(particles.extras[name]) for name in extras})
 
     def _given(self) -> ParticleSet:
         if self.particles is None:

@@ -81,7 +81,7 @@ def test_radius_is_learned_from_particles_alone(tmp_path, pores):
     """A quarter of a minute of what takes one: turned pores of half their locs lie in order of their true radius."""
     particles = as_set(pores)
     method = Pcvae(particles, truth={"radius": pores.radius_nm})
-    config = dataclasses.replace(method.recipe(PcvaeConfig(points=64)), epochs=10)
+    config = dataclasses.replace(method.recipe(PcvaeConfig(points=64, views=8)), epochs=10)
     untrained = agreement(encode(method.build(config), particles), pores.radius_nm)
     assert train_model(method, config, tmp_path / "m", place=Place(), device="cpu", judge_seeds=2, talk=lambda said: None)
     model = load_model(tmp_path / "m")
@@ -183,6 +183,11 @@ def test_recipe_is_of_its_particles():
     rows = dict(zip(numbers, [row for shard in shards for row in shard["rows"]], strict=True))
     assert np.allclose(rows[17][:, :3] * config.unit_nm, particles.take(np.array([17])).points_nm, atol=1e-3)
     assert method.recipe(PAPER).epochs == 28
+    assert method.recipe(config) == config
+    with pytest.raises(ConfigError, match="of other particles"):
+        Pcvae(particles.take(np.arange(1, 200))).recipe(config)
+    with pytest.raises(ConfigError, match="don't tell photons"):
+        method.recipe(PcvaeConfig(), extras=("photons",))
 
 
 def test_infer_takes_ragged_points(pores):
