@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.pick.centre import Floats, Sphere, fit_sphere, hull_centre
+from smlmbatch.clustering.centre import Floats, Sphere, fit_sphere, hull_centre
 
 WAYS: Final = ("area", "circle", "sphere")  # the store's `centre_by` is an index into these
 GIVEN: Final = "given"  # by the file that the particles come of; comes after `WAYS` where there is one
