@@ -1,8 +1,9 @@
 """Radius and height of every particle, each by itself, by formulas that know what shape it has: what a learned order is held against.
 
 Two kinds. The PC-VAE paper's: mean and median distance from the mean loc, the distance of the medians above and below the mean plane, and
-two Gaussians along z. They lie where the locs are, and of a half-labelled pore these are beside its middle: the paper's mean radius follows
-the true one less well than a circle does. So for rings the geometric circle fit (the least sum of squared distances to it) is the yardstick.
+two Gaussians along z. They lie where the locs are, and of a half-labelled pore these are beside its middle: the paper's mean radius
+follows the true one less well than a circle does. So for rings the geometric circle fit (the least sum of squared distances to it) is
+the yardstick.
 
 Every estimate comes with its standard error, as if locs were independent. Molecules that are seen several times are not: true errors are
 larger, by the square root of how often at most. The paper's precision, FWHM / sqrt(n), is `FWHM_OF_SD` times the standard error of a mean.
@@ -111,8 +112,9 @@ def layer_heights(points_nm: Points, start: NDArray[np.integer]) -> Estimates:
 def level_heights(points_nm: Points, start: NDArray[np.integer]) -> Estimates:
     """Distance of the means of two Gaussians along z: height of a tetrahedron (PC-VAE paper); parameters as `layer_heights`.
 
-    The Gaussians share their width, which is mostly the error in z: with widths of their own, one of them can shrink onto a few locs and be
-    the likelier for it. EM starts from several splits, for from a single one it may end with both on the larger level; the likeliest is kept.
+    The Gaussians share their width, which is mostly the error in z: with widths of their own, one of them can shrink onto a few locs and
+    be the likelier for it. EM starts from several splits, for from a single one it may end with both on the larger level; the likeliest
+    is kept.
     """
     return Estimates(*_level_heights(_columns(points_nm, start)[2], start.astype(np.int64)))
 
