@@ -147,7 +147,7 @@ def test_learning_lowers_the_loss():
 
 def test_figures_are_1_for_who_knows_the_truth(monkeypatch):
     """And each task's fields are what it says."""
-    monkeypatch.setattr("smlmbatch.methods.miro.judge.labels_of", lambda network, config, field: field.cluster - 1)
+    monkeypatch.setattr("smlmbatch.methods.miro.judge.labels_of", lambda network, config, field, columns: field.cluster - 1)
     figures = {task: judge_task(None, tiny(), family, seeds=(1,)) for task, family in TASKS.items()}
     for found in figures.values():
         assert set(found) == {"JI_c", "ARI_c", "AMI", "ARI", "IoU", "ARI†"}
