@@ -239,6 +239,7 @@ class PickConfig:
             _require(getattr(self, name) >= 0, f"pick.{name}", getattr(self, name), "a length in nm, or 0")
         largest_nm = self.max_gyration_nm
         _require(largest_nm == 0 or largest_nm >= self.min_gyration_nm, "pick.max_gyration_nm", largest_nm, "the least one or more, or 0")
+        _require(abs(self.no_group) < 1 << 31, "pick.no_group", self.no_group, "a number that a group may have")
         _require(self.centre in PICK_CENTRES, "pick.centre", self.centre, f"one of {', '.join(PICK_CENTRES)}")
         _require(self.source != "file" or bool(self.picks.strip()), "pick.picks", self.picks, "a file of centres (--picks FILE)")
         given = self.centre == "given" and self.source not in ("file", "none")
