@@ -1,6 +1,7 @@
 """Populations of particles with known radius, height and rotation: what the ordering of particles is learned from and judged by.
 
-Three of them, about as many as in the PC-VAE paper's sets of the same kinds, and as various: nuclear pores from above, whose radius varies; pores in 3D, whose radius and height vary independently; tetrahedra, whose height varies above one base.
+Three of them, like the PC-VAE paper's sets in number and size: nuclear pores from above, whose radius varies; pores in 3D, whose radius and
+height vary independently; tetrahedra, whose height varies above one base.
 A particle is a template of sites, of which some are labelled; a labelled site is seen a geometric number of times, each time with an error
 of its own, twice as large along the microscope's axis. The particle is turned about that axis, tilted a little (not in the plane), and
 picked a little beside its middle. A site's place is linear in radius and height, which the estimator that knows all this makes use of.
