@@ -9,8 +9,9 @@ picked a little beside its middle. A site's place is linear in radius and height
 Particle k is a function of (population, seed, k), and its locs come in random order: the first fifth of them is a random fifth.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,7 +220,7 @@ def draw_particles(population: Population, seed: int, *, count: int, share: floa
     )
 
 
-def _joined(parts: list[NDArray[np.generic]], dtype: type, *shape: int) -> NDArray:
+def _joined(parts: Sequence[NDArray[np.generic]], dtype: type, *shape: int) -> NDArray[Any]:
     return np.concatenate([np.empty((0, *shape)), *parts]).astype(dtype)
 
 
