@@ -1,7 +1,7 @@
 """Populations of particles with known radius, height and rotation: what the ordering of particles is learned from and judged by.
 
-Three of them, with the numbers of the PC-VAE paper's simulations where it states them (counts, ranges of heights, mean locs): nuclear pores
-from above, whose radius varies; pores in 3D, whose radius and height vary independently; tetrahedra, whose height varies above a fixed base.
+Three of them, like the PC-VAE paper's sets in number and size: nuclear pores from above, whose radius varies; pores in 3D, whose radius and
+height vary independently; tetrahedra, whose height varies above one base.
 A particle is a template of sites, of which some are labelled; a labelled site is seen a geometric number of times, each time with an error
 of its own, twice as large along the microscope's axis. The particle is turned about that axis, tilted a little (not in the plane), and
 picked a little beside its middle. A site's place is linear in radius and height, which the estimator that knows all this makes use of.
@@ -9,8 +9,9 @@ picked a little beside its middle. A site's place is linear in radius and height
 Particle k is a function of (population, seed, k), and its locs come in random order: the first fifth of them is a random fifth.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ Floats = NDArray[np.float64]
 
 AXIAL_TIMES: Final = 2.0  # error along the microscope's axis over the error in the plane
 _CORNERS: Final = 8
-_OFF_NM: Final = 3.0  # of a site from its corner, along each axis in which a corner has two
+_OFF_NM: Final = 1.5  # of a site from its corner, along each axis in which a corner has two
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,9 @@ def _pore_template(*, layers: tuple[float, ...], offsets: tuple[tuple[float, flo
 
 
 def _tetrahedron_template() -> Template:
-    """Three corners a quarter of the height below the middle, one three quarters above it; four sites each."""
+    """Three corners a quarter of the height below the middle, one three quarters above; six sites each, so that none is missing."""
     corners = [(0.0, 1.0, -0.25), (2 * np.pi / 3, 1.0, -0.25), (4 * np.pi / 3, 1.0, -0.25), (0.0, 0.0, 0.75)]
-    sites = [(*corner, *offset) for corner in corners for offset in _SQUARE]
+    sites = [(*corner, *offset) for corner in corners for offset in _OBLONG]
     return _template(*np.array(sites).T)
 
 
@@ -62,6 +63,7 @@ def _template(angle: Floats, reach: Floats, upward: Floats, radial_nm: Floats, t
 
 
 _SQUARE: Final = tuple((radial, tangential) for radial in (-_OFF_NM, _OFF_NM) for tangential in (-_OFF_NM, _OFF_NM))
+_OBLONG: Final = (*_SQUARE, (-_OFF_NM, 0.0), (_OFF_NM, 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,7 @@ TETRAHEDRA: Final = Population(
     radius_nm=(55.0, 55.0),
     height_nm=(42.0, 107.0),
     labelled=0.8,
-    blinks=97.0,  # 1,240 locs of a particle
+    blinks=64.6,  # 1,240 locs of a particle
     tilt_rad=float(np.radians(5.0)),
 )
 
@@ -188,7 +190,7 @@ def draw_pores_3d(seed: int, *, count: int = PORES_3D.count, share: float = 1.0)
 
 
 def draw_tetrahedra(seed: int, *, count: int = TETRAHEDRA.count, share: float = 1.0) -> DrawnParticles:
-    """Tetrahedra of 4 corners of 4 sites, height 42 to 107 nm above a base of 55 nm radius, 1,240 locs each; as `draw_pores_2d`."""
+    """Tetrahedra of 4 corners of 6 sites, height 42 to 107 nm above a base of 55 nm radius, 1,240 locs each; as `draw_pores_2d`."""
     return draw_particles(TETRAHEDRA, seed, count=count, share=share)
 
 
@@ -218,7 +220,7 @@ def draw_particles(population: Population, seed: int, *, count: int, share: floa
     )
 
 
-def _joined(parts: list[NDArray[np.generic]], dtype: type, *shape: int) -> NDArray:
+def _joined(parts: Sequence[NDArray[np.generic]], dtype: type, *shape: int) -> NDArray[Any]:
     return np.concatenate([np.empty((0, *shape)), *parts]).astype(dtype)
 
 
