@@ -1,7 +1,8 @@
 """How well formulas tell radius and height of simulated particles, and how well they could be told: yardsticks for a learned order.
 
 Populations are those of `smlmbatch.simulate.particles`, whole, at 100, 50 and 20 % of their locs. A figure is the absolute Pearson
-correlation with the truth over all particles; one that a method gives no value for counts as the mean of the others. Seeds are none that anything was chosen by.
+correlation with the truth over all particles; one that a method gives no value for counts as the mean of the others. Nothing was chosen
+by these seeds.
 
 python -m benchmarks.particle_yardsticks
 

@@ -76,7 +76,7 @@ def costs() -> dict[str, float]:
     took = []
     for particles in (flat, deep):
         method = Pcvae(particles)
-        trained, epoch_s = trained_on(method, dataclasses.replace(method.recipe(PcvaeConfig()), epochs=4))
+        _, epoch_s = trained_on(method, dataclasses.replace(method.recipe(PcvaeConfig()), epochs=4))
         took.append(epoch_s)
     many = flat.take(np.arange(MANY) % len(flat))
     network = Pcvae(flat).build(PcvaeConfig())

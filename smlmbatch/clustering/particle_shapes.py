@@ -74,12 +74,14 @@ def mean_radii(points_nm: Points, start: NDArray[np.integer]) -> Estimates:
     >>> mean_radii(np.concatenate([square, 2 * square + 7]), np.array([0, 4, 8])).nm.tolist()
     [50.0, 100.0]
     """
-    return Estimates(*_mean_radii(*_columns(points_nm, start)[:2], start.astype(np.int64)))
+    x, y = _columns(points_nm, start)[:2]
+    return Estimates(*_mean_radii(x, y, start.astype(np.int64)))
 
 
 def median_radii(points_nm: Points, start: NDArray[np.integer]) -> Estimates:
     """Median distance in the plane from the mean loc: radius of a pore in 3D (PC-VAE paper); parameters as `mean_radii`."""
-    return Estimates(*_median_radii(*_columns(points_nm, start)[:2], start.astype(np.int64)))
+    x, y = _columns(points_nm, start)[:2]
+    return Estimates(*_median_radii(x, y, start.astype(np.int64)))
 
 
 def circle_radii(points_nm: Points, start: NDArray[np.integer]) -> Circles:
@@ -92,7 +94,8 @@ def circle_radii(points_nm: Points, start: NDArray[np.integer]) -> Circles:
     >>> found.centre_nm.round(6).tolist(), found.radius.nm.round(6).tolist()
     ([[3.0, 4.0]], [50.0])
     """
-    found = _circles(*_columns(points_nm, start)[:2], start.astype(np.int64))
+    x, y = _columns(points_nm, start)[:2]
+    found = _circles(x, y, start.astype(np.int64))
     return Circles(found[:, :2], Estimates(found[:, 2], found[:, 3]), found[:, 4])
 
 
@@ -154,7 +157,8 @@ def _median_radii(x: Floats, y: Floats, start: Ints) -> tuple[Floats, Floats]:
 
 @njit(cache=True)
 def _distances(x: Floats, y: Floats) -> Floats:
-    return np.sqrt((x - x.mean()) ** 2 + (y - y.mean()) ** 2)
+    distance: Floats = np.sqrt((x - x.mean()) ** 2 + (y - y.mean()) ** 2)
+    return distance
 
 
 @njit(cache=True)
@@ -316,4 +320,5 @@ def _error_of_levels(z: Floats, levels: Floats) -> float:
     if np.linalg.det(products / len(z)) < 1e-12:
         return np.nan
     covariance = np.linalg.inv(products)
-    return levels[3] * np.sqrt(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
+    error: float = levels[3] * np.sqrt(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
+    return error

@@ -1,11 +1,11 @@
 """The ceiling: what somebody who knows how particles were drawn reads off each of them, though not its radius, height and pose.
 
-Each loc comes from one of the template's sites, with its own known error; labelling and blinking leave the sites' weights free. So a particle is
-a mixture of as many Gaussians as there are sites, whose means depend on eight numbers: centre, radius, height, rotation, two tilts. The most
-likely ones are found by EM with one Gauss-Newton step for each M step. Centre and tilt have the normal distributions that they are drawn
-from; radius and height have none, or the ceiling would know the range that it is asked about. The sites' weights have a Dirichlet
-distribution: a geometric number of locs per labelled site makes weights that are uniform on the simplex (Dirichlet with 1), and the mode of
-theirs is the plain mixture's; `_PSEUDO` locs more at each site keep small particles from trusting single sites.
+Each loc comes from one of the template's sites, with its own known error; labelling and blinking leave the sites' weights free. So a
+particle is a mixture of as many Gaussians as there are sites, whose means depend on eight numbers: centre, radius, height, rotation, two
+tilts. The most likely ones are found by EM with one Gauss-Newton step for each M step. Centre and tilt have the normal distributions that
+they are drawn from; radius and height have none, or the ceiling would know the range that it is asked about. A geometric number of locs
+per labelled site makes weights that are uniform on the simplex, whose mode is the plain mixture's; `_PSEUDO` locs more at each site keep
+small particles from trusting single sites.
 
 A template repeats itself after 1 / fold of a turn, and between, the likelihood has other peaks: so EM starts at several rotations, and the
 likeliest end is kept.

@@ -1,7 +1,7 @@
 """Populations of particles with known radius, height and rotation: what the ordering of particles is learned from and judged by.
 
-Three of them, with the numbers of the PC-VAE paper's simulations where it states them (counts, ranges of heights, mean locs): nuclear pores
-from above, whose radius varies; pores in 3D, whose radius and height vary independently; tetrahedra, whose height varies above one base.
+Three of them, like the PC-VAE paper's sets in number and size: nuclear pores from above, whose radius varies; pores in 3D, whose radius and
+height vary independently; tetrahedra, whose height varies above one base.
 A particle is a template of sites, of which some are labelled; a labelled site is seen a geometric number of times, each time with an error
 of its own, twice as large along the microscope's axis. The particle is turned about that axis, tilted a little (not in the plane), and
 picked a little beside its middle. A site's place is linear in radius and height, which the estimator that knows all this makes use of.
@@ -9,8 +9,9 @@ picked a little beside its middle. A site's place is linear in radius and height
 Particle k is a function of (population, seed, k), and its locs come in random order: the first fifth of them is a random fifth.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def _pore_template(*, layers: tuple[float, ...], offsets: tuple[tuple[float, flo
 
 
 def _tetrahedron_template() -> Template:
-    """Three corners a quarter of the height below the middle, one three quarters above; six sites each, so that hardly ever one is unseen."""
+    """Three corners a quarter of the height below the middle, one three quarters above; six sites each, so that none is missing."""
     corners = [(0.0, 1.0, -0.25), (2 * np.pi / 3, 1.0, -0.25), (4 * np.pi / 3, 1.0, -0.25), (0.0, 0.0, 0.75)]
     sites = [(*corner, *offset) for corner in corners for offset in _OBLONG]
     return _template(*np.array(sites).T)
@@ -219,7 +220,7 @@ def draw_particles(population: Population, seed: int, *, count: int, share: floa
     )
 
 
-def _joined(parts: list[NDArray[np.generic]], dtype: type, *shape: int) -> NDArray:
+def _joined(parts: Sequence[NDArray[np.generic]], dtype: type, *shape: int) -> NDArray[Any]:
     return np.concatenate([np.empty((0, *shape)), *parts]).astype(dtype)
 
 

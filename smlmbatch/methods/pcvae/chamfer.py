@@ -42,8 +42,8 @@ def nearest(points_BPD: Tensor, present_BP: Tensor, decoded_BQD: Tensor) -> tupl
         return _by_tree(points_BPD, present_BP, decoded_BQD)
     many = max(1, _TILE // max(1, n_points * n_decoded))  # particles at a time
     rows = _TILE // max(1, n_decoded) if many == 1 else n_points
-    pieces = zip(points_BPD.split(many), present_BP.split(many), decoded_BQD.split(many), strict=True)
-    found = [_by_matrix(*piece, rows=max(1, rows)) for piece in pieces]
+    pieces = [slice(first, first + many) for first in range(0, len(points_BPD), many)]
+    found = [_by_matrix(points_BPD[piece], present_BP[piece], decoded_BQD[piece], rows=max(1, rows)) for piece in pieces]
     return torch.cat([there for there, _ in found]), torch.cat([back for _, back in found])
 
 

@@ -184,7 +184,8 @@ the best principal axis and a supervised axis (ridge) go with it, without sign: 
             "unit_nm": max(float(np.median(distance)), 1.0),
             "epochs": max(base.epochs, min(_MOST_EPOCHS, round(base.epochs * _PUBLISHED / n))),
         }
-        return replace(base, **changes, **{name: standard_of(particles.extras[name]) for name in extras})
+        changes |= {name: standard_of(particles.extras[name]) for name in extras}
+        return replace(base, **changes)
 
     def _given(self) -> ParticleSet:
         if self.particles is None:

@@ -1,5 +1,7 @@
 """Small sets of particles that the tests of this folder share."""
 
+import dataclasses
+
 import numpy as np
 
 from smlmbatch.methods.pcvae.data import ParticleSet
@@ -21,4 +23,5 @@ def tiny(particles: ParticleSet, **changes) -> tuple[Pcvae, PcvaeConfig]:
     """The method and a small recipe for these particles."""
     method = Pcvae(particles)
     small = {"widths": (8, 8, 16), "hidden": 16, "decoded": 8, "points": 24, "units": 3, "batch": 8, "epochs": 2, "views": 4}
-    return method, method.recipe(PcvaeConfig(**(small | {"axes": particles.axes} | changes)))
+    wanted = PcvaeConfig(**(small | {"axes": particles.axes} | changes))
+    return method, dataclasses.replace(method.recipe(wanted), epochs=wanted.epochs)
