@@ -46,7 +46,7 @@ class Mixture:
     @property
     def axes(self) -> int:
         """2 in the plane, 3 in space."""
-        return self.centre_nm.shape[1]
+        return int(self.centre_nm.shape[1])
 
     @property
     def log_background(self) -> float:
@@ -89,7 +89,8 @@ class Poses:
     def place(self, particles: Ragged) -> Floats:
         """Where the locs come to lie; (m, d) f8, nm."""
         turned = np.einsum("mde,me->md", particles.spread(self.rotation), particles.points_nm)
-        return turned + particles.spread(self.shift_nm)
+        placed: Floats = turned + particles.spread(self.shift_nm)
+        return placed
 
     def then(self, turn: Floats) -> "Poses":
         """Followed by a rotation of each about the origin, (k, d, d)."""

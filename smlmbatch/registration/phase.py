@@ -1,7 +1,7 @@
 """The yardstick of registrations: the phase of a ring of known fold, and errors of rotations against truth.
 
-Of a ring of 8 corners the 8th Fourier coefficient of the angles about its fitted centre tells how far it is turned, with no other particle's
-help: .8 degrees off at the median for a pore of 154 locs. A registration, which isn't told the fold, should do as well.
+Of a ring of 8 corners the 8th Fourier coefficient of the angles about its fitted centre tells how far it is turned, without any other
+particle: .8 degrees off at the median for a pore of 154 locs. A registration, which isn't told the fold, should do as well.
 """
 
 from dataclasses import dataclass
@@ -67,4 +67,5 @@ def angle_errors_deg(found_rad: Floats, truth_rad: Floats, *, fold: int = 1) -> 
     away = np.exp(1j * fold * (found_rad - truth_rad))
     away = away / np.exp(1j * np.angle(away.mean()))
     away = away / np.exp(1j * np.median(np.angle(away)))
-    return np.degrees(np.angle(away)) / fold
+    errors: Floats = np.degrees(np.angle(away)) / fold
+    return errors

@@ -5,7 +5,7 @@ digits of degrees of them; so locs are sorted within each particle, and particle
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +40,7 @@ class Ragged:
         """Locs of each particle, (k,)."""
         return np.diff(self.start)
 
-    def sums(self, values: Floats) -> Floats:
-        """Sum of a value per loc, (m, …), over each particle, (k, …)."""
-        total: Floats = np.add.reduceat(values, self.start[:-1], axis=0)
-        return total
-
-    def spread(self, values: Floats) -> Floats:
+    def spread(self, values: NDArray[Any]) -> NDArray[Any]:
         """A value per particle, (k, …), given to each of its locs, (m, …)."""
         return np.repeat(values, self.counts, axis=0)
 

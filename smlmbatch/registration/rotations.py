@@ -33,7 +33,8 @@ def space_rotations(count: int) -> Floats:
     near, far = np.sqrt(step / count), np.sqrt(1 - step / count)
     first, second = 2 * np.pi * step / np.sqrt(2), 2 * np.pi * step / _PSI
     turns = _of_quaternions(np.stack([near * np.sin(first), near * np.cos(first), far * np.sin(second), far * np.cos(second)], axis=1))
-    return turns @ turns[0].T
+    from_first: Floats = turns @ turns[0].T
+    return from_first
 
 
 def _of_quaternions(unit: Floats) -> Floats:
@@ -59,7 +60,8 @@ def best_rotations(covariance: Floats, *, in_plane: bool) -> Floats:
     left, _, right = np.linalg.svd(covariance)
     sign = np.ones((len(covariance), axes))
     sign[:, -1] = np.sign(np.linalg.det(left) * np.linalg.det(right))
-    return np.einsum("mea,me,mbe->mab", right, sign, left)
+    rotation: Floats = np.einsum("mea,me,mbe->mab", right, sign, left)
+    return rotation
 
 
 def angles_in_plane(rotation: Floats) -> Floats:
@@ -72,4 +74,5 @@ def degrees_between(first: Floats, second: Floats) -> Floats:
     axes = first.shape[-1]
     trace = np.einsum("...ab,...ab->...", first, second)
     cosine = trace / 2 if axes == 2 else (trace - 1) / 2
-    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    angle: Floats = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    return angle

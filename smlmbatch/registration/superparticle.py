@@ -1,7 +1,7 @@
 """Registered locs as one super-particle, and the picture of their density.
 
-A super-particle keeps every loc with the particle it is of: whatever is told of it can be traced back. The picture is a histogram blurred by
-the floor that the registration itself used (the locs' precision where it is given), so no width is set by hand.
+A super-particle keeps every loc with the particle it is of: whatever is told of it can be traced back. The picture is a histogram
+blurred by the floor that the registration itself used (the locs' precision where it is given), so no width is set by hand.
 """
 
 import math
