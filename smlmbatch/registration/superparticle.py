@@ -17,7 +17,7 @@ from smlmbatch.registration.mixture import Mixture
 Floats = NDArray[np.float64]
 
 _MOST_PIXELS: Final = 1024
-_PIXELS_PER_BLUR: Final = 1.5
+_PIXELS_PER_BLUR: Final = 3.0
 _INSIDE: Final = 0.995  # of the locs
 
 
@@ -82,7 +82,7 @@ def density_picture(
     Parameters
     ----------
     axes : (across, up); (0, 2) looks from the side
-    half_nm, blur_nm, pixel_nm : 0 = from the data: 99.5 % of the locs within, the super-particle's own blur, 1.5 pixels to a blur
+    half_nm, blur_nm, pixel_nm : 0 = from the data: 99.5 % of the locs within, the super-particle's own blur, 3 pixels to a blur
     """
     from scipy.ndimage import gaussian_filter
 
