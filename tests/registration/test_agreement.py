@@ -25,7 +25,7 @@ def test_flags_agree_and_their_error_is_known():
     found = register(start, points, config=QUICK)
     judged = judge_agreement(start, points, found, config=QUICK)
     errors = angle_errors_deg(-angles_in_plane(found.rotation), angles_in_plane(truth))
-    assert judged.gain_z > 15
+    assert judged.gain_z > 8
     assert not judged.failed
     assert judged.poor.mean() <= 0.1
     assert judged.rotation_sd_deg == pytest.approx(1.4826 * np.median(np.abs(errors)), rel=0.8)

@@ -24,11 +24,11 @@ def errors_deg(found, truth):
 
 @pytest.mark.parametrize("axes", [2, 3])
 def test_turns_in_the_plane_are_found(axes):
-    start, points, truth = flags(30, seed=11, axes=axes)
+    start, points, truth = flags(30, seed=11, axes=axes, seen=1.0)  # with sites missing, one arm may be taken for the other
     found = register(start, points, config=QUICK)
     errors = errors_deg(found.rotation, truth)
     assert np.median(errors) < 3
-    assert errors.max() < 15
+    assert errors.max() < 10
     assert found.in_plane
     assert np.sqrt(np.median(found.mixture.variance_nm2[:, 0])) == pytest.approx(2.0, abs=1.0)
     np.testing.assert_allclose(np.linalg.det(found.rotation), 1, atol=1e-9)
@@ -43,7 +43,7 @@ def test_turns_in_space_are_found():
 
 
 def test_pores_are_turned_as_well_as_by_their_phase():
-    pores = draw_pores_2d(3, count=30)
+    pores = draw_pores_2d(3, count=20)
     found = register(pores.start, pores.points_nm, config=RegisterConfig(starts=1))
     registered = np.abs(angle_errors_deg(-angles_in_plane(found.rotation), pores.rotation_rad, fold=8))
     by_phase = np.abs(angle_errors_deg(fit_phases(pores.start, pores.points_nm).angle_rad, pores.rotation_rad, fold=8))
