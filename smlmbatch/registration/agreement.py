@@ -5,9 +5,10 @@ components are found anew, by one M-step, without the group judged. Then
 
 - a particle's `fit` is its log-likelihood per loc at its pose, and its `score` how far that lies from what particles usually have;
 - its locs are cut in two halves by a line through its middle, one half says how the particle is turned, and the other is held against
-  that. `gain` is what it fits better so than on average over all rotations. Where there is nothing to register (rings without corners,
-  blobs), one half knows nothing of the other, and the gain is zero but for chance: `gain_z` counts standard errors, and a registration
-  below `LEAST_Z` has failed;
+  that. `gain` is what it fits better so than on average over all rotations. Halves know of each other even where there is nothing to
+  register: few molecules make long shapes, and a centre balances them. So the same particles are registered once more with one half of each
+  mirrored, which leaves all that (molecules anywhere stay molecules anywhere) and breaks a structure. `gain_z` is how much larger the gain
+  is of the two, in standard errors; below `LEAST_Z` the registration has failed;
 - the halves' own angles near the pose found tell how well it is known: half their difference has the spread of the whole's error, as long
   as errors of the two halves are independent.
 """
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smlmbatch.registration.fitting import GRID_STEPS, MOST_LOOKED_UP, RegisterConfig
-from smlmbatch.registration.joint import Registered
+from smlmbatch.registration.joint import Registered, register
 from smlmbatch.registration.mixture import Mixture, Poses, Raster, Sums, expect, maximise, rasterise
 from smlmbatch.registration.ragged import Ragged, arrange
 from smlmbatch.registration.rotations import plane_rotations, space_rotations
@@ -45,7 +46,8 @@ class Agreement:
     score : (k,) f8, `fit` below or above the median, in robust standard deviations
     poor : (k,) bool, a score below `POOR_SCORE`: another structure, or none
     gain : (k,) f8, nats per loc that one half fits better in the other's rotation than in any
-    gain_z : mean gain over its standard error
+    mirrored_gain : the mean of the same with one half of each particle mirrored, registered anew
+    gain_z : how far the mean gain is above that, in standard errors; 0 for a single particle
     rotation_sd_deg : of the angle in the plane, from the halves; NaN where particles turn in space
     """
 
@@ -53,6 +55,7 @@ class Agreement:
     score: Floats
     poor: Bools
     gain: Floats
+    mirrored_gain: float
     gain_z: float
     rotation_sd_deg: float
 
@@ -70,7 +73,7 @@ def judge_agreement(
     config: RegisterConfig | None = None,
     source: str = "particles",
 ) -> Agreement:
-    """Hold each particle against the others.
+    """Hold each particle against the others; costs one more registration, of mirrored halves.
 
     Parameters
     ----------
@@ -79,31 +82,66 @@ def judge_agreement(
     """
     config = config or RegisterConfig()
     particles = arrange(start, points_nm, source=source)
-    poses = Poses(registered.rotation[particles.particle], registered.shift_nm[particles.particle])
-    first, second = _halves(particles)
     turns = plane_rotations(2 * np.pi * np.arange(_ANGLES) / _ANGLES) if registered.in_plane else space_rotations(config.rotations)
-    looked, halves = _held_against_others(particles, poses, registered, turns, (first, second))
-    gain = (_gain(halves[0], halves[1], second, particles) + _gain(halves[1], halves[0], first, particles)) / 2
-    fit = looked / particles.counts
+    held = _hold(particles, registered, turns)
+    mirrored = arrange(particles.start, _mirror_halves(particles), source=source)
+    by_chance = _hold(mirrored, register(mirrored.start, mirrored.points_nm, config=config, source=source), turns).gain
     back = np.argsort(particles.particle)
-    score = _score(fit)[back]
-    error = float(gain.std(ddof=1)) / math.sqrt(len(gain)) if len(gain) > 1 else math.nan
+    score = _score(held.fit)[back]
     return Agreement(
-        fit=fit[back],
+        fit=held.fit[back],
         score=score,
         poor=score < POOR_SCORE,
-        gain=gain[back],
-        gain_z=float(gain.mean()) / error if error > 0 else 0.0,
-        rotation_sd_deg=_rotation_sd_deg(*halves) if registered.in_plane else math.nan,
+        gain=held.gain[back],
+        mirrored_gain=float(by_chance.mean()),
+        gain_z=_errors_above(held.gain, by_chance),
+        rotation_sd_deg=_rotation_sd_deg(*held.halves) if registered.in_plane else math.nan,
     )
 
 
-def _halves(particles: Ragged) -> tuple[Floats, Floats]:
-    """Locs left and right of each particle's median x, before it was turned: weight 1 where in the half, (m,) each."""
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Particles held against others: nats per loc as in `Agreement`, and log-likelihoods of the halves in all rotations, (k, g) each."""
+
+    fit: Floats
+    gain: Floats
+    halves: tuple[Floats, Floats]
+
+
+def _hold(particles: Ragged, registered: Registered, turns: Floats) -> _Held:
+    poses = Poses(registered.rotation[particles.particle], registered.shift_nm[particles.particle])
+    first, second = _halves(particles)
+    whole, halves = _held_against_others(particles, poses, registered, turns, (first, second))
+    gain = (_gain(halves[0], halves[1], second, particles) + _gain(halves[1], halves[0], first, particles)) / 2
+    return _Held(whole / particles.counts, gain, halves)
+
+
+def _left(particles: Ragged) -> Bools:
+    """Locs left of their particle's median x, before it was turned; (m,)."""
     rank = np.arange(len(particles.points_nm)) - particles.spread(particles.start[:-1])  # locs lie in the order of x
-    stride = particles.spread(-(-particles.counts // MOST_LOOKED_UP))
-    used = rank % stride == 0
-    left = rank < particles.spread(particles.counts // 2)
+    left: Bools = rank < particles.spread(particles.counts // 2)
+    return left
+
+
+def _mirror_halves(particles: Ragged) -> Floats:
+    """Places with y turned over in the left half of each particle."""
+    mirrored = particles.points_nm.copy()
+    mirrored[_left(particles), 1] *= -1
+    return mirrored
+
+
+def _errors_above(gain: Floats, by_chance: Floats) -> float:
+    if len(gain) < 2:
+        return 0.0
+    error = math.sqrt((float(gain.var(ddof=1)) + float(by_chance.var(ddof=1))) / len(gain))
+    return float(gain.mean() - by_chance.mean()) / error if error > 0 else 0.0
+
+
+def _halves(particles: Ragged) -> tuple[Floats, Floats]:
+    """Locs of the left and of the right halves: weight 1 where in the half, (m,) each; of many locs a part."""
+    rank = np.arange(len(particles.points_nm)) - particles.spread(particles.start[:-1])
+    used = rank % particles.spread(-(-particles.counts // MOST_LOOKED_UP)) == 0
+    left = _left(particles)
     return (left & used).astype(np.float64), (~left & used).astype(np.float64)
 
 
