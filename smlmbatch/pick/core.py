@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.pick.centre import LEAST_POINTS
+from smlmbatch.clustering.centre import LEAST_POINTS
 from smlmbatch.pick.gather import Floats, Gathered
 
 _NEIGHBOUR: Final = 3  # the fifth and eighth drop thinly labelled corners
