@@ -3,6 +3,7 @@
     OUTPUT/smlmbatch.json   run record: input folder, ignored files, versions, image, dates (outside the digest set)
     OUTPUT/samples.csv      the fields, in the order from which parts are cut
     OUTPUT/config.toml      the settings, every key written out
+    OUTPUT/models, picks    copies of what the settings name: models of one's own, a file of centres
 
 Only `run`, `plan` and `submit` write these; array tasks read them.
 """
@@ -12,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from smlmbatch.errors import ConfigError
 from smlmbatch.hpc.image import image_of
 from smlmbatch.methods.chosen import MODELS, Role, Settled, section_of, settle
 from smlmbatch.methods.folders import keep_copy
+from smlmbatch.pick.kept import PICKS, keep_picks, kept_bytes, read_bytes, settle_picks, without_picks
 from smlmbatch.provenance import run_record
 from smlmbatch.samples import Field, read_samples, samples_text
 from smlmbatch.store.units import Store, write_whole
@@ -39,6 +41,8 @@ class Plan:
     root : folder that the fields' paths are relative to
     ignored : (relative path, reason) of files that are plainly no localisation table
     model_sources : folders of models of one's own, to be copied into OUTPUT, by what they are for
+    picks_source : file of centres that is to be copied into OUTPUT, if any
+    unknown_picks : fields that this file names and the campaign doesn't have; known where the file was just looked at
     without_condition : keys of fields whose cell `condition` in the sheet is empty; known where the sheet was just looked through
     """
 
@@ -50,6 +54,8 @@ class Plan:
     config: Config
     without_condition: frozenset[str] = field(default=frozenset(), compare=False)
     model_sources: Mapping[Role, Path] = field(default_factory=dict, compare=False)
+    picks_source: Path | None = field(default=None, compare=False)
+    unknown_picks: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def store(self) -> Store:
@@ -62,7 +68,7 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
     Raises
     ------
     InputError
-        nothing readable in INPUT, a sample sheet that makes no sense, or a model that can't be used
+        nothing readable in INPUT, a sample sheet that makes no sense, a model or a file of centres that can't be used
     ConfigError
         OUTPUT holds something else, or a campaign with other settings and `update` is not given; or the fields can't be compared
         as `[compare]` asks; or the model doesn't fit
@@ -74,20 +80,23 @@ def plan_campaign(input_path: Path, output: Path, *, sheet: Path | None, config:
     input_path, output = input_path.absolute(), output.absolute()
     sheet = sheet.absolute() if sheet is not None else None
     _check_places(input_path, output)
-    settled = settle_model(config, output)
+    settled, picks_source = settle_files(config, output)
     config = settled.config
     check_settings(output, config, update=update)
     scan = scan_input(input_path, sheet=sheet, exclude=output, config=config)
+    fields, ignored = without_picks(scan.fields, root=scan.root, pick=config.pick)
     plan = Plan(
         output=output,
         given=input_path,
         root=scan.root,
-        fields=tuple(sorted(scan.fields, key=lambda field: field.key)),
-        ignored=scan.ignored,
+        fields=tuple(sorted(fields, key=lambda field: field.key)),
+        ignored=(*scan.ignored, *ignored),
         config=config,
         without_condition=scan.without_condition,
         model_sources=settled.sources,
+        picks_source=picks_source,
     )
+    plan = with_picks_checked(plan)
     check_plan(plan.fields, config=config.compare)
     if freeze:
         freeze_plan(plan)
@@ -104,13 +113,36 @@ def _check_places(input_path: Path, output: Path) -> None:
         raise ConfigError(f"OUTPUT {output} is not empty and no campaign of smlmbatch: choose a new folder")
 
 
-def settle_model(config: Config, output: Path) -> Settled:
-    """Settings that name the campaign's models by their sha256, and where these are to be copied from (see `methods.chosen.settle`)."""
+def settle_files(config: Config, output: Path) -> tuple[Settled, Path | None]:
+    """Settings that name the campaign's models and file of centres by their sha256, and where these are to be copied from.
+
+    See `methods.chosen.settle` and `pick.kept.settle_picks`.
+    """
     stored = None
     if (output / CONFIG).exists():
         with contextlib.suppress(ConfigError):  # `check_settings` tells, unless all is written anew
             stored = load_config(output / CONFIG)
-    return settle(config, stored=stored, models=output / MODELS)
+    config, picks_source = settle_picks(config, output / PICKS)
+    return settle(config, stored=stored, models=output / MODELS), picks_source
+
+
+def with_picks_checked(plan: Plan) -> Plan:
+    """The plan, after a look whether its file of centres makes sense for its fields.
+
+    Raises
+    ------
+    InputError
+        it doesn't
+    """
+    pick = plan.config.pick
+    if pick.source != "file":
+        return plan
+    from smlmbatch.pick.given import check_fields, read_picks
+
+    source = plan.picks_source
+    content = kept_bytes(pick, plan.output / PICKS) if source is None else read_bytes(source)
+    given = read_picks(pick.picks, content, radius_nm=pick.radius_nm)
+    return replace(plan, unknown_picks=check_fields(given, plan.fields))
 
 
 def check_settings(output: Path, config: Config, *, update: bool) -> None:
@@ -142,6 +174,8 @@ def freeze_plan(plan: Plan) -> None:
     for role, source in plan.model_sources.items():
         own = section_of(plan.config, role)
         keep_copy(source, plan.output / MODELS, name=own.model, sha256=own.sha256)
+    if plan.picks_source is not None:
+        keep_picks(plan.picks_source, plan.output / PICKS, plan.config.pick)
     _write_if_new(plan.output / CONFIG, to_toml(plan.config))
     _write_if_new(plan.output / SAMPLES, samples_text(plan.fields))
 

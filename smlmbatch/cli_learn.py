@@ -15,6 +15,7 @@ from smlmbatch.hpc.place import Place
 
 @click.command()
 @click.argument("method_name", metavar="METHOD")
+@click.argument("campaign", metavar="[OUTPUT]", required=False, type=folder_type)
 @click.option("--out", "folder", type=folder_type, required=True, help="Folder for the model.")
 @click.option(
     "--recipe",
@@ -33,6 +34,14 @@ from smlmbatch.hpc.place import Place
 @click.option(
     "--blinking", type=click.Choice(["yes", "no"]), default=None, help="With --templates: whether molecules are seen several times."
 )
+@click.option("--channel", type=click.IntRange(0, 255), default=None, help="For pcvae: of which channel the particles are.")
+@click.option(
+    "--extra",
+    "extras",
+    type=click.Choice(["photons", "background", "psf_nm"]),
+    multiple=True,
+    help="For pcvae: what a point tells besides its place.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--checkpoint-s", type=click.FloatRange(1), default=120.0, show_default=True, help="Seconds between checkpoints.")
 @click.option(
@@ -46,24 +55,35 @@ def train(
     place: Place,
     /,
     method_name: str,
+    campaign: Path | None,
     folder: Path,
     recipe: str,
     changes: tuple[str, ...],
     templates: Path | None,
     start: Path | None,
     blinking: str | None,
+    channel: int | None,
+    extras: tuple[str, ...],
     profile: Path | None,
     **options: Any,
 ) -> None:
-    """Train a model by METHOD (contrastive, miro), and write it with its card. Run again after any interruption to go on.
+    """Train a model by METHOD (contrastive, miro, pcvae), and write it with its card. Run again after any interruption to go on.
+
+    pcvae learns from the particles that a campaign has picked: name its OUTPUT.
 
     \b
     smlmbatch train contrastive --out my_model
     torchrun --nproc-per-node 2 -m smlmbatch train contrastive --out my_model
     smlmbatch train miro --out mine --templates clusters.csv --blinking yes
+    smlmbatch train pcvae results/ --out my_pores
     smlmbatch train contrastive --out my_model --profile site.toml      then: bash my_model/jobs/0001/submit.sh --ntasks=4
     """
-    if templates is None:
+    _check_campaign(method_name, campaign, channel, extras)
+    if campaign is not None:
+        if templates is not None or start is not None or blinking is not None:
+            raise ConfigError("--templates, --start and --blinking are for miro, not for pcvae")
+        method, config = _of_particles(recipe, changes, campaign=campaign, channel=channel, extras=extras)
+    elif templates is None:
         if blinking is not None:
             raise ConfigError("--blinking says how to tune to marked clusters: give --templates too")
         method, config = _settled(method_name, recipe, changes)
@@ -73,7 +93,8 @@ def train(
         method, config = _tuned(method_name, recipe, changes, templates=templates, start=start, blinking=blinking)
     if profile is not None:
         paths = {name: path.absolute() for name, path in (("templates", templates), ("start", start)) if path is not None}
-        say(str(_write_job(method, config, folder, profile, **options, **paths)))
+        chosen = {} if channel is None else {"channel": channel}
+        say(str(_write_job(method, config, folder, profile, campaign=campaign, **options, **paths, **chosen)))
         return
     from smlmbatch.hpc.heap import keep_freed_memory
     from smlmbatch.train.session import train_model
@@ -97,6 +118,30 @@ def _settled(name: str, recipe: str, changes: tuple[str, ...]) -> tuple[Any, Any
     if getattr(config, "templates", ""):
         raise ConfigError(f"--recipe {recipe}: is of a model tuned to marked clusters: name them with --templates")
     return known[name], config
+
+
+def _check_campaign(name: str, campaign: Path | None, channel: int | None, extras: tuple[str, ...]) -> None:
+    if name == "pcvae" and campaign is None:
+        raise ConfigError("pcvae learns from particles: name the OUTPUT of a campaign that has picked some: smlmbatch train pcvae OUTPUT")
+    if name != "pcvae" and (campaign is not None or channel is not None or extras):
+        raise ConfigError(f"OUTPUT, --channel and --extra are for pcvae, which learns from a campaign's particles, not for {name}")
+
+
+def _of_particles(
+    recipe: str, changes: tuple[str, ...], *, campaign: Path, channel: int | None, extras: tuple[str, ...]
+) -> tuple[Any, Any]:
+    """Method with a campaign's particles, and its recipe."""
+    from smlmbatch.campaign import load_plan
+    from smlmbatch.methods.model import config_of
+    from smlmbatch.methods.pcvae.recipe import Pcvae
+    from smlmbatch.methods.pcvae.stored import campaign_particles
+    from smlmbatch.run import collect
+    from smlmbatch.upkeep import standing
+
+    plan = load_plan(campaign)
+    method = Pcvae(campaign_particles(collect(plan, standing(plan, trust_cache=True)), channel=channel))
+    config = method.recipe(_recipe(method, recipe), extras=extras)
+    return method, config_of(method, dataclasses.asdict(config) | _values(changes))
 
 
 def _started(method: Any, config: Any, start: Path) -> tuple[Any, Any]:
@@ -128,13 +173,14 @@ def _tuned(
     return method, config
 
 
-def _write_job(method: Any, config: Any, folder: Path, profile: Path, **options: Any) -> Path:
+def _write_job(method: Any, config: Any, folder: Path, profile: Path, *, campaign: Path | None, **options: Any) -> Path:
     from smlmbatch.hpc.site import load_site
     from smlmbatch.hpc.training_job import write_training
     from smlmbatch.methods.model import settings_text
 
     named = {f"--{name.replace('_', '-')}": str(value) for name, value in sorted(options.items())}
-    arguments = (method.name, *(word for pair in named.items() for word in pair))
+    source = () if campaign is None else (str(campaign.absolute()),)
+    arguments = (method.name, *source, *(word for pair in named.items() for word in pair))
     return write_training(folder.absolute(), load_site(profile), recipe=settings_text(method.name, config), arguments=arguments)
 
 

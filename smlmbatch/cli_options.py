@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import click
 
-from smlmbatch.config import UNITS, Config
+from smlmbatch.config import PICK_CENTRES, PICK_SOURCES, UNITS, Config
 from smlmbatch.errors import ConfigError
 from smlmbatch.hpc.place import Place, read_place
 
@@ -158,7 +158,8 @@ plan_options = _stack(
     click.option("--cluster-method", type=click.Choice(["miro", "dbscan", "none"]), default=None, help="Finds clusters.  [default: miro]"),
     click.option("--cluster-model", default=None, metavar="auto|FOLDER", help="Model of miro; a folder is copied into OUTPUT."),
     click.option("--eps-nm", type=float, default=None, help="Radius in which dbscan looks for neighbours.  [default: 25]"),
-    click.option("--pick", default=None, type=click.Choice(["none", "cluster"]), help="What particles are picked from.  [default: none]"),
+    click.option("--pick", default=None, type=click.Choice(PICK_SOURCES), help="What particles are picked from.  [default: none]"),
+    click.option("--picks", type=folder_type, default=None, metavar="FILE", help="Centres, for --pick file: CSV, or Picasso's YAML."),
     click.option("--conditions", default=None, metavar="COLUMN,…", help="Columns whose product is compared: condition,region,channel …"),
     click.option("--reference", default=None, metavar="CONDITION", help="Compare all others with this one.  [default: every pair]"),
     click.option("--paired", default=None, metavar="COLUMN", help="What pairs values: replicate (same cells), batch or a label."),
@@ -178,16 +179,19 @@ work_options = _stack(
     _serving,
 )
 particle_options = _stack(
-    click.option("--from", "source", type=click.Choice(["none", "cluster"]), default=None, help="What particles are picked from."),
+    click.option("--from", "source", type=click.Choice(PICK_SOURCES), default=None, help="What particles are picked from."),
+    click.option("--picks", type=str, default=None, metavar="FILE", help="Centres, for --from file: CSV, or Picasso's YAML."),
+    click.option("--radius-nm", type=float, default=None, help="With --picks: how far a particle reaches, where FILE doesn't say."),
+    click.option("--no-group", type=int, default=None, metavar="NUMBER", help="Of groups: the one that stands for none.  [default: -1]"),
     click.option("--shape", default=None, metavar="NAME", help="Only clusters of this class."),
-    click.option("--fewest-locs", "min_locs", type=click.IntRange(1), default=None, help="Only clusters of so many locs."),
-    click.option("--most-locs", "max_locs", type=click.IntRange(0), default=None, help="Only clusters of no more locs; 0 = any."),
-    click.option("--least-gyration-nm", "min_gyration_nm", type=float, default=None, help="Only clusters of such a radius of gyration."),
-    click.option("--most-gyration-nm", "max_gyration_nm", type=float, default=None, help="Only clusters of no larger one; 0 = any."),
+    click.option("--fewest-locs", "min_locs", type=click.IntRange(1), default=None, help="Only particles of so many locs."),
+    click.option("--most-locs", "max_locs", type=click.IntRange(0), default=None, help="Only particles of no more locs; 0 = any."),
+    click.option("--least-gyration-nm", "min_gyration_nm", type=float, default=None, help="Only particles of such a radius of gyration."),
+    click.option("--most-gyration-nm", "max_gyration_nm", type=float, default=None, help="Only particles of no larger one; 0 = any."),
     click.option("--wholes/--parts", "parents", default=None, help="Of nested clusters: those that have parts, or the parts."),
-    click.option("--least-distance-nm", "min_distance_nm", type=float, default=None, help="Only clusters with no other as near as this."),
-    click.option("--margin-nm", type=float, default=None, help="Also locs in no cluster up to here from the hull."),
-    click.option("--centre", type=click.Choice(["auto", "area", "circle", "sphere"]), default=None, help="How centres are found."),
+    click.option("--least-distance-nm", "min_distance_nm", type=float, default=None, help="Only those with no other as near as this."),
+    click.option("--margin-nm", type=float, default=None, help="Also locs in no cluster or group up to here from the hull."),
+    click.option("--centre", type=click.Choice(PICK_CENTRES), default=None, help="How centres are found; given = as FILE has them."),
     _stating("pick"),
 )
 cluster_options = _stack(
@@ -219,7 +223,7 @@ stage_options = _stack(
 def settings_of(options: dict[str, Any], output: Path | None = None) -> Any:
     """Settings: of --preset and over it --config, else those OUTPUT was made with, else the defaults; then the options that were given."""
     from smlmbatch.campaign import CONFIG
-    from smlmbatch.config import override
+    from smlmbatch.config import check_pick_read, override
     from smlmbatch.settings import one_merging, resolve
 
     stored = output / CONFIG if output is not None else None
@@ -234,8 +238,12 @@ def settings_of(options: dict[str, Any], output: Path | None = None) -> Any:
     embed |= {"sha256": ""} if options["model"] is not None else {}  # what is stored is another model's
     cluster = {"method": options["cluster_method"], "model": options["cluster_model"], "eps_nm": options["eps_nm"]}
     cluster |= {"sha256": ""} if options["cluster_model"] is not None else {}
-    stages = {"ingest": ingest, "prepare": prepare, "tile": tile, "embed": embed, "cluster": cluster, "pick": {"source": options["pick"]}}
-    return override(base, one_merging({**stages, "compare": compare}))
+    pick = {"source": options["pick"], "picks": str(options["picks"]) if options["picks"] else None}
+    pick |= {"picks_sha256": ""} if options["picks"] else {}
+    stages = {"ingest": ingest, "prepare": prepare, "tile": tile, "embed": embed, "cluster": cluster, "pick": pick}
+    config = override(base, one_merging({**stages, "compare": compare}))
+    check_pick_read(config.pick, ["picks"] if options["picks"] else [])
+    return config
 
 
 def _stored_settings(stored: Path | None, *, update: bool) -> Any:

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+_MOST_NAMED = 20
+
 
 def say(text: str) -> None:
     """A result."""
@@ -31,6 +33,14 @@ def tell_model(config: Any, name: str = "") -> None:
 
     if config.embed.model == AUTO and (why_none := choose(config).why_none):
         talk(f"{f'campaign {name}: ' if name else ''}no embedding: {why_none} --model FOLDER names another model")
+
+
+def tell_picks(plan: Any, name: str = "") -> None:
+    """Say which fields a file of centres names that the campaign doesn't have; `name` is the campaign's, of several."""
+    unknown = plan.unknown_picks
+    if unknown:
+        shown = ", ".join(unknown[:_MOST_NAMED]) + (", …" if unknown[_MOST_NAMED:] else "")
+        talk(f"{f'campaign {name}: ' if name else ''}{plan.config.pick.picks} has centres of fields that are not here: {shown}")
 
 
 def print_json(value: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from smlmbatch.cli_options import folder_type, json_option, output_argument, pass_place, plan_options, settings_of
-from smlmbatch.cli_talk import print_json, say, talk, tell_conditions_taken, tell_model
+from smlmbatch.cli_talk import print_json, say, talk, tell_conditions_taken, tell_model, tell_picks
 from smlmbatch.errors import EXIT_FAILED_FIELDS, ConfigError, SmlmbatchError
 from smlmbatch.hpc.place import Place
 
@@ -44,6 +44,7 @@ def submit(paths: tuple[Path, ...], profile: Path, by_dask: bool, dry_run: bool,
     for campaign, plan in plans.items():
         tell_conditions_taken(plan, "" if campaign == "." else campaign)
         tell_model(plan.config, "" if campaign == "." else campaign)
+        tell_picks(plan, "" if campaign == "." else campaign)
     if plans:
         if by_dask and any(plan.config.embed.device == "cuda" for plan in plans.values()):
             raise ConfigError('embed.device = "cuda" is for arrays, whose tasks have GPUs of their own: submit without --dask')

@@ -30,7 +30,7 @@ from smlmbatch.cli_options import (
     tasks_option,
     work_options,
 )
-from smlmbatch.cli_talk import print_json, say, talk, tell_conditions_taken, tell_model
+from smlmbatch.cli_talk import print_json, say, talk, tell_conditions_taken, tell_model, tell_picks
 from smlmbatch.errors import EXIT_FAILED_FIELDS, EXIT_USAGE, ConfigError, Interrupted, RankLost, SmlmbatchError
 from smlmbatch.hpc.place import Place
 
@@ -187,6 +187,8 @@ def pick(place: Place, /, output: Path, part: Cut | None, tasks: Path | None, st
 
     \b
     smlmbatch pick results/ --from cluster --shape ring --fewest-locs 30
+    smlmbatch pick results/ --from group                                   (Picasso's picked localisations, MATLAB's particles)
+    smlmbatch pick results/ --from file --picks centres.csv --radius-nm 90
     smlmbatch pick results/ --part 2/8
 
     Options that say what to pick become settings of the campaign ([pick] in config.toml); no other stage is computed again for them.
@@ -231,8 +233,8 @@ def _restate(
     place: Place, verb: str, output: Path, part: Cut | None, tasks: Path | None, stated: dict[str, dict[str, Any]], options: dict[str, Any]
 ) -> None:
     """Make what was said with a verb settings of the campaign, unless the verb can't go on from there."""
-    from smlmbatch.campaign import freeze_plan, load_plan, settle_model
-    from smlmbatch.config import override
+    from smlmbatch.campaign import freeze_plan, load_plan, settle_files, with_picks_checked
+    from smlmbatch.config import check_pick_read, override
     from smlmbatch.methods.chosen import check_read
     from smlmbatch.selection import choose
 
@@ -240,10 +242,16 @@ def _restate(
         raise ConfigError(f"parts, tasks and ranks work on what was planned: say new settings by `smlmbatch {verb} OUTPUT …` alone")
     plan = load_plan(output)
     choose(plan.fields, selection_of(options))
-    model = {"cluster": {"sha256": ""}} if "model" in stated.get("cluster", {}) else {}  # what is stored is another model's
-    settled = settle_model(override(override(plan.config, model), stated), plan.output)
+    unsettled: dict[str, dict[str, Any]] = {"cluster": {}, "pick": {}}  # what is stored is another file's
+    unsettled["cluster"] |= {"sha256": ""} if "model" in stated.get("cluster", {}) else {}
+    unsettled["pick"] |= {"picks_sha256": ""} if "picks" in stated.get("pick", {}) else {}
+    changed = override(override(plan.config, unsettled), stated)
+    check_pick_read(changed.pick, stated.get("pick", {}))
+    settled, picks_source = settle_files(changed, plan.output)
     check_read(settled.config, stated.get("cluster", {}))
-    freeze_plan(replace(plan, config=settled.config, model_sources=settled.sources))
+    plan = with_picks_checked(replace(plan, config=settled.config, model_sources=settled.sources, picks_source=picks_source))
+    freeze_plan(plan)
+    tell_picks(plan)
 
 
 def _plan(input_path: Path, output: Path, options: dict[str, Any]) -> Any:
@@ -257,19 +265,20 @@ def _plan(input_path: Path, output: Path, options: dict[str, Any]) -> Any:
     freeze_plan(plan)
     tell_conditions_taken(plan)
     tell_model(plan.config)
+    tell_picks(plan)
     return plan
 
 
 def _planned_for(input_path: Path, output: Path, options: dict[str, Any]) -> Any:
     """The plan that a part works on: as it was frozen, for this INPUT and these settings."""
-    from smlmbatch.campaign import check_settings, load_plan, same_input, settle_model
+    from smlmbatch.campaign import check_settings, load_plan, same_input, settle_files
 
     if options["sheet"] or options["update"]:
         raise ConfigError("--part works on what was planned: give --sheet and --update to `smlmbatch plan`")
     plan = load_plan(output)
     if not same_input(plan, input_path):
         raise ConfigError(f"{output} was planned for INPUT {plan.given}: give that, or plan again")
-    check_settings(plan.output, settle_model(settings_of(options, output), plan.output).config, update=False)
+    check_settings(plan.output, settle_files(settings_of(options, output), plan.output)[0].config, update=False)
     return plan
 
 

@@ -8,6 +8,7 @@ folders) is an option of the command line and never part of a fingerprint.
 import dataclasses
 import math
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from smlmbatch.errors import ConfigError
 
 UNITS = ("", "nm", "um", "mm", "m", "px")
 FRAME_BASES = (-1, 0, 1)
+PICK_SOURCES = ("none", "cluster", "group", "file")
+PICK_CENTRES = ("auto", "area", "circle", "sphere", "given")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,26 +216,34 @@ class ClusterConfig:
 class PickConfig:
     """Which groups of locs are copies of a structure (particles), and how much of each is kept. 0 = no limit."""
 
-    source: str = "none"  # "cluster" = clusters are particles; "none" = nothing is picked
-    min_locs: int = 10  # of a cluster; fewer don't tell where a structure's centre is
+    source: str = "none"  # particles are clusters ("cluster"), the file's own groups ("group"), or about given centres ("file"); "none"
+    min_locs: int = 10  # of a particle, and never fewer than 3 of a group or pick; fewer don't tell where a structure's centre is
     max_locs: int = 0  # more are several copies, or a bead
-    min_gyration_nm: float = 0.0  # radius of gyration of a cluster; a thin ring's is its radius
+    min_gyration_nm: float = 0.0  # radius of gyration of a particle; a thin ring's is its radius
     max_gyration_nm: float = 0.0  # larger ones are several copies that touch
-    shape: str = ""  # class of a cluster as the report names it ("ring"); "" = any
+    shape: str = ""  # of clusters: class as the report names it ("ring"); "" = any
     parents: bool = True  # where clusters of clusters were looked for, those are the particles, and not their parts
-    min_distance_nm: float = 0.0  # from a cluster's centroid to the nearest other; nearer ones are crowded
-    margin_nm: float = 0.0  # also locs in no cluster up to here from a particle's hull; 0 = only the cluster's own
-    centre: str = "auto"  # "circle" or "sphere" fitted to hollow structures, "area" of the hull for others, "auto" = as most look
+    min_distance_nm: float = 0.0  # from one centroid (or given centre) to the nearest other; nearer ones are crowded
+    margin_nm: float = 0.0  # of clusters and groups: also locs in none up to here from a particle's hull; 0 = only its own
+    no_group: int = -1  # of groups: number that stands for none
+    picks: str = ""  # of file: centres, as CSV or Picasso's YAML; what is planned is the campaign's own copy of it
+    picks_sha256: str = ""  # of that file, filled in when the campaign is planned
+    radius_nm: float = 0.0  # of file: locs up to here from a centre are the particle's, where the file says no radius
+    centre: str = "auto"  # "circle" or "sphere" fitted to hollow ones, "area" of the hull, "auto" = as most look; of file: "given"
 
     def __post_init__(self) -> None:
-        _require(self.source in ("none", "cluster"), "pick.source", self.source, '"none" or "cluster"')
+        _require(self.source in PICK_SOURCES, "pick.source", self.source, f"one of {', '.join(PICK_SOURCES)}")
         _require(self.min_locs >= 1, "pick.min_locs", self.min_locs, "at least 1")
         _require(self.max_locs == 0 or self.max_locs >= self.min_locs, "pick.max_locs", self.max_locs, "pick.min_locs or more, or 0")
-        for name in ("min_gyration_nm", "max_gyration_nm", "min_distance_nm", "margin_nm"):
+        for name in ("min_gyration_nm", "max_gyration_nm", "min_distance_nm", "margin_nm", "radius_nm"):
             _require(getattr(self, name) >= 0, f"pick.{name}", getattr(self, name), "a length in nm, or 0")
         largest_nm = self.max_gyration_nm
         _require(largest_nm == 0 or largest_nm >= self.min_gyration_nm, "pick.max_gyration_nm", largest_nm, "the least one or more, or 0")
-        _require(self.centre in ("auto", "area", "circle", "sphere"), "pick.centre", self.centre, '"auto", "area", "circle" or "sphere"')
+        _require(abs(self.no_group) < 1 << 31, "pick.no_group", self.no_group, "a number that a group may have")
+        _require(self.centre in PICK_CENTRES, "pick.centre", self.centre, f"one of {', '.join(PICK_CENTRES)}")
+        _require(self.source != "file" or bool(self.picks.strip()), "pick.picks", self.picks, "a file of centres (--picks FILE)")
+        given = self.centre == "given" and self.source not in ("file", "none")
+        _require(not given, "pick.centre", self.centre, f'another, as pick.source = "{self.source}" gives no centres')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -278,9 +289,34 @@ class Config:
             _require(not shape or method == "miro", "pick.shape", shape, f'"", as clusters of cluster.method = "{method}" have no shapes')
 
 
+_LIMITS = ("min_locs", "max_locs", "min_gyration_nm", "max_gyration_nm", "min_distance_nm", "centre")
+_PICK_READS = {  # source → keys of `[pick]`
+    "none": (),
+    "cluster": (*_LIMITS, "shape", "parents", "margin_nm"),
+    "group": (*_LIMITS, "margin_nm", "no_group"),
+    "file": (*_LIMITS, "radius_nm", "picks_sha256"),
+}
+
+
 def pick_settings(pick: PickConfig) -> dict[str, object]:
-    """Of `[pick]`, what a unit's result depends on: nothing but the source where there is none."""
-    return dataclasses.asdict(pick) if pick.source != "none" else {"source": "none"}
+    """Of `[pick]`, what a unit's result depends on: the source, and what it reads. A file of centres counts by its content."""
+    return {"source": pick.source} | {key: getattr(pick, key) for key in _PICK_READS[pick.source]}
+
+
+def check_pick_read(pick: PickConfig, stated: Iterable[str]) -> None:
+    """Refuse keys of `[pick]` that were said now, and that the source doesn't read.
+
+    Raises
+    ------
+    ConfigError
+        names the sources that read the key
+    """
+    for key in stated:
+        readers = [name for name, keys in _PICK_READS.items() if key in (*keys, *(["picks"] if name == "file" else []))]
+        others = () if key == "picks" else ("none",)  # limits may be said before there is a source
+        if readers and pick.source not in (*readers, *others):
+            wanted = f"pick.{key} is for particles of {' or '.join(readers)}"
+            raise ConfigError(f'{wanted}, and pick.source = "{pick.source}": say what they come of too (--from; of run, --pick)')
 
 
 def _require(condition: bool, key: str, found: object, want: str) -> None:

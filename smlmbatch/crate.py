@@ -24,6 +24,7 @@ from smlmbatch.analyse.tables import legible
 from smlmbatch.campaign import CONFIG, FAILED, RECORD, SAMPLES, Plan, read_record
 from smlmbatch.engine import FieldOutcome, sidecar_name
 from smlmbatch.errors import ConfigError
+from smlmbatch.pick.kept import PICKS, kept_file
 from smlmbatch.provenance import hash_file
 from smlmbatch.store.arrays import sealed_digest
 from smlmbatch.store.units import write_whole
@@ -59,6 +60,7 @@ _FOLDERS: Final[Mapping[str, str]] = {
     "report/": "Report, with a page per field",
     "store/": "Localisations and all results, as Zarr",
     "models/": "Models of the user's own that ROIs were embedded with",
+    "picks/": "Centres that particles were picked about",
 }
 
 Entity = dict[str, Any]
@@ -265,10 +267,13 @@ def _input(sha256: str, n_bytes: int, paths: list[str]) -> Entity:
 
 
 def _files(plan: Plan) -> Iterator[Entity]:
-    """Small files, tables and models of the user's own, with the sha256 of their bytes."""
+    """Small files, tables, models of the user's own and centres of particles, with the sha256 of their bytes."""
     models = sorted(path.relative_to(plan.output).as_posix() for path in (plan.output / "models").rglob("*") if path.is_file())
     known = dict(_FILES) | {f"tables/{name}.parquet": f"Table of {name.replace('_', ' ')}" for name in ALL_NAMES}
     known |= {name: f"{PurePosixPath(name).name} of a model" for name in models if not PurePosixPath(name).name.startswith(".")}
+    if plan.config.pick.source == "file":
+        centres = kept_file(plan.config.pick, plan.output / PICKS)
+        known[centres.relative_to(plan.output).as_posix()] = f"Centres of particles, {legible(plan.config.pick.picks)}"
     for name, text in known.items():
         path = plan.output / name
         if path.is_file():

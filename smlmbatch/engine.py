@@ -27,6 +27,7 @@ from smlmbatch.hpc.place import Place
 from smlmbatch.hpc.records import UnitRecord
 from smlmbatch.methods.chosen import MODELS
 from smlmbatch.methods.letters import Seat
+from smlmbatch.pick.kept import PICKS
 from smlmbatch.provenance import software
 from smlmbatch.samples import Field
 from smlmbatch.sharing import is_big, leader_of, open_sources
@@ -151,7 +152,7 @@ def process_field(task: FieldTask) -> FieldOutcome:
             key = keys[stage.name]
             if store.is_fresh(key) and not (task.force and stage.name in task.stages):
                 continue
-            if not all(store.is_fresh(keys[name]) for name in stage.upstream):
+            if not all(store.is_fresh(keys[name]) for name in stage.rests_on(task.config)):
                 continue  # stages left out on purpose; `run` says so
             known = store.failure(key)
             if known is not None and stands(known, task):
@@ -183,7 +184,7 @@ def _is_left_to_all(task: FieldTask, store: Store, stage: Stage, keys: Mapping[s
     """Whether a unit is for all ranks together, later."""
     if task.ranks == 1 or not stage.shared:
         return False
-    upstream = {name: store.unit_path(keys[name]) for name in stage.upstream}
+    upstream = {name: store.unit_path(keys[name]) for name in stage.rests_on(task.config)}
     with open_sources(task.field, task.config, upstream, store=store.root, memory_bytes=task.memory_bytes, place=task.place) as sources:
         return is_big(stage, sources, ranks=task.ranks)
 
@@ -228,7 +229,7 @@ def needed_stages(task: FieldTask) -> list[Stage]:
     names = set(task.stages)
     for stage in () if task.alone else reversed(FIELD_STAGES):
         if stage.name in names:
-            names.update(stage.upstream)
+            names.update(stage.rests_on(task.config))
     return [stage for stage in FIELD_STAGES if stage.name in names]
 
 
@@ -258,7 +259,7 @@ def _make_unit(
     started, wall, cpu = time.time(), time.perf_counter(), time.process_time()
     reset_peak()
     with ExitStack() as stack:
-        upstream = {name: stack.enter_context(UnitReader(store.unit_path(keys[name]))) for name in stage.upstream}
+        upstream = {name: stack.enter_context(UnitReader(store.unit_path(keys[name]))) for name in stage.rests_on(task.config)}
         scratch = stack.enter_context(TemporaryDirectory(dir=task.scratch or attempt.folder, prefix=f"{scratch_prefix()}{attempt.name}-"))
         out = stack.enter_context(unit_writer(attempt.unit, stage.name))
         out.made_of, out.made_by = origin, _made_by()
@@ -272,6 +273,7 @@ def _make_unit(
             scratch=Path(scratch),
             memory_bytes=task.memory_bytes,
             models=task.store.parent / MODELS,
+            picks=task.store.parent / PICKS,
             place=task.place,
             team=team,
         )

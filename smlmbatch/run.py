@@ -35,7 +35,7 @@ ALL_STAGES = tuple(stage.name for stage in FIELD_STAGES)
 REPORT = "report"  # the campaign's end, tables included, as --only and --skip call it
 _TABLES_VERSION = 6
 _EMBEDDINGS_VERSION = 1
-_REPORT_VERSION = 7
+_REPORT_VERSION = 8
 _EMBEDDED = ("measure", "embed")  # stages whose units the tables of embeddings are made of
 _CIRCUMSTANCES = {"attempt": "", "tries": 0, "submission": "", "memory_mib": 0, "lost": False}  # of a failure, not its substance
 Talk = Callable[[str], None]
@@ -149,7 +149,7 @@ def run_fields(plan: Plan, options: RunOptions, talk: Talk) -> list[FieldOutcome
         todo = [task for task in todo if not smaller and _deserves_another_try(standing[task.field.key], task)]
         if todo:
             talk(f"fields to try once more, with smaller blocks: {len(todo)}")
-    _tell_waiting(list(standing.values()), options, talk)
+    _tell_waiting(plan, list(standing.values()), options, talk)
     return list(standing.values())
 
 
@@ -182,11 +182,11 @@ def _tell_progress(tasks: Sequence[FieldTask], todo: Sequence[FieldTask], standi
             talk(f"skipped  {failure.field}: {failure.stage} failed: {failure.path!r}: {failure.finding}. To mend it: {failure.mend}")
 
 
-def _tell_waiting(outcomes: Sequence[FieldOutcome], options: RunOptions, talk: Talk) -> None:
+def _tell_waiting(plan: Plan, outcomes: Sequence[FieldOutcome], options: RunOptions, talk: Talk) -> None:
     """Units that were not made because what they rest on was left out and is not there."""
     for stage in (stage for stage in FIELD_STAGES if options.alone and stage.name in options.stages):
         waiting = [o.field.path for o in outcomes if o.failure is None and o.keys and stage.name not in o.fresh]
-        left_out = [name for name in stage.upstream if name not in options.stages]
+        left_out = [name for name in stage.rests_on(plan.config) if name not in options.stages]
         for path in waiting[:_MOST_NAMED] if left_out else ():
             talk(f"waits    {path}: {stage.name} needs {' and '.join(left_out)}, left out and not there")
         if left_out and waiting[_MOST_NAMED:]:

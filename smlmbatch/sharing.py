@@ -71,7 +71,7 @@ def leader_of(stage: Stage, planned: Field, config: Config, keys: Mapping[str, U
         Order(
             field=planned.key,
             stage=stage.name,
-            upstream={name: keys[name].unit_name for name in stage.upstream},
+            upstream={name: keys[name].unit_name for name in stage.rests_on(config)},
             settings=_settings(planned, config),
             memory_bytes=memory_bytes,
         ),

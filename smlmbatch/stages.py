@@ -38,6 +38,7 @@ class Stage:
     settings : section → keys, where not all of a section matter
     shared : its module has `blocks`, so several ranks can share a big field (`sharing`)
     idle : whether these settings leave it nothing to do; then its unit, which says so, is made along with the stage before
+    spared : stages of `upstream` that it doesn't need with these settings
     """
 
     name: str
@@ -49,6 +50,12 @@ class Stage:
     settings: Callable[[Config], dict[str, Any]] = lambda config: {}
     shared: bool = False
     idle: Callable[[Config], bool] = lambda config: False
+    spared: Callable[[Config], tuple[str, ...]] = lambda config: ()
+
+    def rests_on(self, config: Config) -> tuple[str, ...]:
+        """Names of the stages whose units it reads with these settings."""
+        spared = self.spared(config)
+        return tuple(name for name in self.upstream if name not in spared)
 
 
 FIELD_STAGES: tuple[Stage, ...] = (
@@ -111,9 +118,11 @@ FIELD_STAGES: tuple[Stage, ...] = (
         1,
         (),
         ("ingest", "cluster"),
-        lambda field, inputs, config: {},
-        lambda config: {"pick": dict(pick_settings(config.pick))},
+        # how the field may be called in a file of centres
+        lambda field, inputs, config: {"path": field.path, "name": field.name} if config.pick.source == "file" else {},
+        lambda config: {"pick": pick_settings(config.pick)},
         idle=lambda config: config.pick.source == "none",
+        spared=lambda config: ("cluster",) if config.pick.source in ("group", "file") else (),
     ),
 )
 
@@ -143,7 +152,7 @@ def _chain(field: Field, inputs: Inputs, config: Config) -> Iterator[tuple[str, 
             "stage": stage.name,
             "version": stage.result_version,
             "config": {name: _section(getattr(config, name)) for name in stage.sections} | stage.settings(config),
-            "upstream": [digests[name] for name in stage.upstream],
+            "upstream": [digests[name] for name in stage.rests_on(config)],
             "own": stage.depends_on(field, inputs, config),
         }
         digests[stage.name] = fingerprint(**parts)

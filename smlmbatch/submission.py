@@ -31,7 +31,7 @@ from smlmbatch.upkeep import standing
 CAMPAIGNS = "campaigns.csv"
 END = "report"  # the chain's last job
 _NAME = re.compile(r"[\w][\w .+-]{0,99}")
-_TAKEN = {"jobs", "logs", "store", "tables", "report", "models", CAMPAIGNS, RECORD, SAMPLES, CONFIG.lower(), FAILED}
+_TAKEN = {"jobs", "logs", "store", "tables", "report", "models", "picks", CAMPAIGNS, RECORD, SAMPLES, CONFIG.lower(), FAILED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

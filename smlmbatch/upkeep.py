@@ -20,6 +20,7 @@ from smlmbatch.errors import ConfigError, SmlmbatchError
 from smlmbatch.hpc.place import Place
 from smlmbatch.methods.chosen import MODELS, ROLES, section_of
 from smlmbatch.methods.folders import known_copies
+from smlmbatch.pick.kept import PICKS, unused_copies
 from smlmbatch.run import ALL_STAGES, RunOptions, field_tasks
 from smlmbatch.store.attempts import STALE_AFTER_S
 
@@ -134,6 +135,7 @@ def find_rubbish(plan: Plan, *, here: Place | None = None, stale_after_s: float 
     used = {section_of(plan.config, role).sha256 for role in ROLES}
     unused = {sha256: path for sha256, path in known_copies(plan.output / MODELS).items() if sha256 not in used}
     found += [Rubbish(path, "model of other settings") for path in unused.values()]
+    found += [Rubbish(path, "centres of other settings") for path in unused_copies(plan.config.pick, plan.output / PICKS)]
     old = time.time() - stale_after_s  # a younger one may belong to a living run
     partials = [path for path in plan.output.rglob(".*.partial") if _modified(path) < old]
     found += [Rubbish(path, "left by a killed process") for path in partials]

@@ -75,6 +75,7 @@ class Work(Sources):
     outline : the cell outline file, absolute, or None
     out : writes this unit's arrays and attributes; sealed by the engine
     scratch : a folder of this attempt's own for spill files, removed afterwards
+    picks : folder of the campaign's copies of files of centres
     team : who computes the blocks, where the stage has some
     """
 
@@ -82,6 +83,7 @@ class Work(Sources):
     outline: Path | None
     out: "UnitWriter"
     scratch: Path
+    picks: Path = Path("picks")
     team: Team = dataclasses.field(default_factory=OneProcess)
 
 

@@ -57,9 +57,9 @@ def test_files_that_are_no_toml(tmp_path):
 
 
 def test_every_setting_reaches_its_dataclass():
-    """A key with an impossible value is refused somewhere: no setting goes unchecked but names and switches."""
+    """A key with an impossible value is refused somewhere: no setting goes unchecked but names, switches, and numbers of groups."""
     for section in dataclasses.fields(Config):
         for key in dataclasses.fields(section.default_factory):
-            if key.type is float or (key.type is int and key.name != "seed"):
+            if key.type is float or (key.type is int and key.name not in ("seed", "no_group")):
                 with pytest.raises(ConfigError, match=key.name):
                     config_from_dict({section.name: {key.name: -2}})

@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each room may import the rooms of lower or equal level, and no other room of its own level where that is said.
 LEVELS = (
     {"errors", "config", "locs", "raster", "provenance", "samples"},
-    {"store", "hpc", "simulate", "blinks", "clustering", "score"},
+    {"store", "hpc", "simulate", "blinks", "clustering", "score", "registration"},
     {"stages", "work", "methods", "where", "selection", "settings"},
     {"ingest", "tile", "quality", "measure", "analyse", "train", "embed", "cluster", "pick", "order"},
     {"report", "export"},

@@ -29,6 +29,7 @@ def particle_table(
     channel, cluster, z_nm = pick.read("channel"), pick.read("cluster"), pick.read("z_nm")
     columns = named_rows(channel, names=names, condition_of=condition_of)
     columns |= {"channel": channel, "particle": np.arange(len(channel), dtype=np.int32), "cluster": pa.array(cluster, mask=cluster < 0)}
+    columns |= {name: pick.read(name) if pick.has(name) else pa.nulls(len(channel)) for name in ("group", "pick")}
     columns |= {f"{axis}_nm": pick.read(f"{axis}_nm") + origin for axis, origin in zip("xy", origin_nm, strict=True)}
     columns["z_nm"] = pa.array(z_nm, mask=np.isnan(z_nm))
     columns["centre_by"] = pa.array([pick.attrs["centres"][code] for code in pick.read("centre_by").tolist()], pa.string())

@@ -110,15 +110,22 @@ class Mish(nn.Module):
         return found
 
 
-class Dropout(nn.Module):
+class Keyed(nn.Module):
+    """A layer that draws: it is told the seed and the step by `set_step`, its number and the ranks by `set_ranks`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = 0
+        self.key = (0, 0)  # seed, step
+        self.ranks: Ranks = Alone()
+
+
+class Dropout(Keyed):
     """Dropout whose mask is a function of (seed, step, layer, row of the global batch); set by `set_step`."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        self.layer = 0
-        self.key = (0, 0)  # seed, step
-        self.ranks: Ranks = Alone()
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0.0:
@@ -136,14 +143,14 @@ class Dropout(nn.Module):
 
 def set_ranks(model: nn.Module, ranks: Ranks) -> None:
     """Tell the layers which ranks train together, and number them."""
-    for number, layer in enumerate(module for module in model.modules() if isinstance(module, BatchNorm | Dropout)):
+    for number, layer in enumerate(module for module in model.modules() if isinstance(module, BatchNorm | Keyed)):
         layer.ranks = ranks
-        if isinstance(layer, Dropout):
+        if isinstance(layer, Keyed):
             layer.layer = number
 
 
 def set_step(model: nn.Module, *, seed: int, step: int) -> None:
-    """What the masks of the next forward pass are keyed by."""
+    """What the draws of the next forward pass are keyed by."""
     for module in model.modules():
-        if isinstance(module, Dropout):
+        if isinstance(module, Keyed):
             module.key = (seed, step)

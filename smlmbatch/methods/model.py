@@ -42,8 +42,9 @@ def known_methods() -> dict[str, Method]:
     """Name → method, of all that can be trained."""
     from smlmbatch.methods.contrastive.recipe import Contrastive
     from smlmbatch.methods.miro.recipe import Miro
+    from smlmbatch.methods.pcvae.recipe import Pcvae
 
-    known: tuple[Method, ...] = (Contrastive(), Miro())
+    known: tuple[Method, ...] = (Contrastive(), Miro(), Pcvae())
     return {method.name: method for method in known}
 
 

@@ -11,11 +11,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.pick.centre import Floats, Sphere, fit_sphere, hull_centre
+from smlmbatch.clustering.centre import Floats, Sphere, fit_sphere, hull_centre
 
 WAYS: Final = ("area", "circle", "sphere")  # the store's `centre_by` is an index into these
+GIVEN: Final = "given"  # by the file that the particles come of; comes after `WAYS` where there is one
 AUTO: Final = "auto"
-_AREA: Final = "area"
+AREA: Final = "area"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,9 @@ def find_centres(particles_nm: Sequence[NDArray[np.floating]], *, way: str = AUT
     axes : d, for no particles
     """
     fits = {name: [_FITS[name](points) for points in particles_nm] for name in _tried(way, axes)}
-    chosen = next((name for name, found in fits.items() if way != AUTO or _most_are_clear(found)), _AREA)
+    chosen = next((name for name, found in fits.items() if way != AUTO or _most_are_clear(found)), AREA)
     centre_nm = np.array([hull_centre(points) for points in particles_nm], dtype=np.float64).reshape(-1, axes)
-    by = np.full(len(particles_nm), WAYS.index(_AREA), np.uint8)
+    by = np.full(len(particles_nm), WAYS.index(AREA), np.uint8)
     for number, fit in enumerate(fits.get(chosen, ())):
         if fit is not None and fit.is_sure:
             centre_nm[number, : len(fit.centre_nm)] = fit.centre_nm  # a circle leaves z as it is
@@ -57,7 +58,7 @@ def find_centres(particles_nm: Sequence[NDArray[np.floating]], *, way: str = AUT
 def _tried(way: str, axes: int) -> tuple[str, ...]:
     """Fits to make, the preferred one first. In the plane a sphere is a circle."""
     ways = ("sphere", "circle") if way == AUTO else (way,)
-    return tuple(dict.fromkeys(name if axes == 3 else name.replace("sphere", "circle") for name in ways if name != _AREA))
+    return tuple(dict.fromkeys(name if axes == 3 else name.replace("sphere", "circle") for name in ways if name != AREA))
 
 
 def _most_are_clear(fits: Sequence[Sphere | None]) -> bool:

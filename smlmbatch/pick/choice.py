@@ -1,7 +1,7 @@
-"""Which clusters of a field are particles: by level, shape, number of locs, size, and room around them.
+"""Which clusters (or groups, or picks) of a field are particles: by level, shape, number of locs, size, and room around them.
 
-A cluster that is dropped is counted under the first reason that holds, in the order of `REASONS`: so the counts and the particles add up
-to the clusters that there are.
+One that is dropped is counted under the first reason that holds, in the order of `REASONS`: so the counts and the particles add up
+to those that there are.
 """
 
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def _of_another_level(clusters: ClusterTable, *, parents: bool) -> NDArray[np.bo
 
 
 def _of_another_shape(clusters: ClusterTable, name: str) -> NDArray[np.bool_]:
-    if not name:
+    if not name or not clusters.shapes:
         return np.zeros(len(clusters), dtype=bool)
     others: NDArray[np.bool_] = clusters.shape != clusters.shapes.index(name)
     return others

@@ -1,11 +1,12 @@
-"""The locs of each particle: its cluster's own, and within a margin those that are in no cluster.
+"""The locs of each particle: those of its cluster or group, or about a given centre; within a margin also those that are in none.
 
 The field passes through in pieces and only what belongs to a particle is kept: memory is that of the particles. With a margin a particle
-also gets the locs of its channel in no cluster that lie within `margin_nm` of its hull as seen from above (in space, also of its extent
-along z); a loc between two particles goes to both. Locs of another cluster are never taken.
+also gets the locs of its channel in no cluster (or group) that lie within `margin_nm` of its hull as seen from above (in space, also of its
+extent along z); a loc between two particles goes to both. Locs of another cluster are never taken. A loc near two given centres belongs to
+both.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -18,6 +19,7 @@ from smlmbatch.store.arrays import UnitReader
 _PIECE_ROWS: Final = 1 << 18
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Labels = Callable[[int, int], NDArray[np.integer]]  # (first, last) row of the ingest unit → cluster or group of each loc, -1 = none
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +42,51 @@ class Gathered:
         start = np.searchsorted(self.particle, np.arange(count + 1)).astype(np.int64)
         return start, [self.place_nm[a:b] for a, b in pairwise(start)]
 
+    def only(self, kept: NDArray[np.bool_]) -> "Gathered":
+        """Those of some particles, which are numbered anew in their order; `kept` is (particles,)."""
+        taken = kept[self.particle]
+        return Gathered((np.cumsum(kept) - 1)[self.particle[taken]], self.loc[taken], self.place_nm[taken])
 
-def gather_own(ingest: UnitReader, cluster: UnitReader, particle_of: Ints) -> Gathered:
-    """The locs of the clusters themselves.
+
+def gather_own(ingest: UnitReader, labels: Labels, particle_of: Ints) -> Gathered:
+    """The locs of the clusters (or groups) themselves.
 
     Parameters
     ----------
     particle_of : (clusters,), the particle that takes the locs of each cluster, -1 for none
     """
     found = []
-    for start, label, place_nm in _pieces(ingest, cluster):
-        particle = np.append(particle_of, -1)[label]  # label -1 is the last
+    for start, place_nm in _pieces(ingest):
+        particle = np.append(particle_of, -1)[labels(start, start + len(place_nm))]  # label -1 is the last
         taken = np.flatnonzero(particle >= 0)
         found.append((particle[taken], start + taken, place_nm[taken]))
-    return _sorted(found, axes=_axes(ingest))
+    return _sorted(found, axes=axes_of(ingest))
 
 
-def gather_around(ingest: UnitReader, cluster: UnitReader, own: Gathered, channel: NDArray[np.uint8], *, margin_nm: float) -> Gathered:
-    """`own`, and the locs in no cluster that lie within the margin.
+def gather_within(ingest: UnitReader, centre_nm: Floats, radius_nm: Floats, channel: NDArray[np.uint8]) -> Gathered:
+    """The locs of a channel up to a radius from each of k given centres.
+
+    Parameters
+    ----------
+    centre_nm : (k, 2), as seen from above whatever z is; or (k, 3)
+    radius_nm : (k,)
+    channel : (k,)
+    """
+    from scipy.spatial import cKDTree
+
+    axes, found = centre_nm.shape[1], []
+    for start, place_nm in _pieces(ingest):
+        of_channel = ingest.read("channel", start, start + len(place_nm))
+        near = cKDTree(place_nm[:, :axes]).query_ball_point(centre_nm, radius_nm)
+        for number in (number for number, hits in enumerate(near) if hits):
+            rows = np.array(near[number], dtype=np.int64)
+            rows = rows[of_channel[rows] == channel[number]]
+            found.append((np.full(len(rows), number), start + rows, place_nm[rows]))
+    return _sorted(found, axes=axes_of(ingest))
+
+
+def gather_around(ingest: UnitReader, labels: Labels, own: Gathered, channel: NDArray[np.uint8], *, margin_nm: float) -> Gathered:
+    """`own`, and the locs in no cluster (or group) that lie within the margin.
 
     Parameters
     ----------
@@ -71,16 +100,17 @@ def gather_around(ingest: UnitReader, cluster: UnitReader, own: Gathered, channe
         return own
     middle_nm, reach_nm = np.stack([rim.middle_nm for rim in rims]), np.array([rim.reach_nm for rim in rims])
     found = [(own.particle, own.loc, own.place_nm)]
-    for start, label, place_nm in _pieces(ingest, cluster):
-        free = np.flatnonzero(label < 0)
-        of_channel = ingest.read("channel", start, start + len(label))
+    for start, place_nm in _pieces(ingest):
+        stop = start + len(place_nm)
+        free = np.flatnonzero(labels(start, stop) < 0)
+        of_channel = ingest.read("channel", start, stop)
         near = cKDTree(place_nm[free, :2]).query_ball_point(middle_nm, reach_nm) if len(free) else []
         for number in (number for number, hits in enumerate(near) if hits):
             rows = free[near[number]]
             rows = rows[of_channel[rows] == channel[number]]
             rows = rows[rims[number].holds(place_nm[rows])]
             found.append((np.full(len(rows), number), start + rows, place_nm[rows]))
-    return _sorted(found, axes=_axes(ingest))
+    return _sorted(found, axes=axes_of(ingest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +161,17 @@ def _distance_nm(place_nm: Floats, corners_nm: Floats) -> Floats:
     return np.where(inside, 0.0, distance)
 
 
-def _pieces(ingest: UnitReader, cluster: UnitReader) -> Iterator[tuple[int, NDArray[np.int32], Floats]]:
-    """(first row, label, place) of the field, a piece at a time."""
-    names = _NAMES[: _axes(ingest)]
-    for start in range(0, ingest.length("x_nm"), _PIECE_ROWS):
-        stop = start + _PIECE_ROWS
-        columns = [ingest.read(name, start, stop) for name in names]
-        yield start, cluster.read("label", start, stop), np.stack(columns, axis=1).astype(np.float64)
-
-
-_NAMES: Final = ("x_nm", "y_nm", "z_nm")
-
-
-def _axes(ingest: UnitReader) -> int:
+def axes_of(ingest: UnitReader) -> int:
+    """2 in a plane, 3 in space."""
     return 3 if ingest.has("z_nm") else 2
+
+
+def _pieces(ingest: UnitReader) -> Iterator[tuple[int, Floats]]:
+    """(first row, places) of the field, a piece at a time."""
+    names = ("x_nm", "y_nm", "z_nm")[: axes_of(ingest)]
+    for start in range(0, ingest.length("x_nm"), _PIECE_ROWS):
+        columns = [ingest.read(name, start, start + _PIECE_ROWS) for name in names]
+        yield start, np.stack(columns, axis=1).astype(np.float64)
 
 
 def _sorted(found: Sequence[tuple[Ints, Ints, Floats]], *, axes: int) -> Gathered:

@@ -127,6 +127,8 @@ _EMBED = {
 _PICK = {
     "channel": ArraySpec(("particle",), "u1", "1", "Channel of the particle; one entry per copy of a structure."),
     "cluster": ArraySpec(("particle",), "i4", "1", "Row of the cluster (stage cluster) that the particle is; -1 where it comes of none."),
+    "group": ArraySpec(("particle",), "i4", "1", "Group of the file (`group` of the stage ingest) that the particle is.", True),
+    "pick": ArraySpec(("particle",), "i4", "1", "Which centre of the file of centres, counted from 0, the particle lies about.", True),
     "n_locs": ArraySpec(("particle",), "i8", "1", "Locs of the particle itself, without those of the margin."),
     "x_nm": ArraySpec(("particle",), "f8", "nm", "Centre along x, relative to the field's origin; not the mean of the locs."),
     "y_nm": ArraySpec(("particle",), "f8", "nm", "Centre along y, relative to the field's origin."),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smlmbatch.pick.centre import fit_sphere, hull_centre
+from smlmbatch.clustering.centre import fit_sphere, hull_centre
 from smlmbatch.pick.centring import WAYS, find_centres
 from tests.pick.structures import disc, double_ring, pore, spot, tetrahedron
 

@@ -1,12 +1,15 @@
 """A field of drawn structures as the stages before leave it: units of `ingest` and `cluster`, and the stage run on them."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from smlmbatch.config import Config, PickConfig
 from smlmbatch.pick import stage
+from smlmbatch.pick.kept import kept_file
 from smlmbatch.samples import Field
 from smlmbatch.store.arrays import UnitReader, unit_writer
 from smlmbatch.store.schema import SCHEMA
@@ -14,6 +17,7 @@ from smlmbatch.work import Work
 
 FIELD = Field(path="ctrl/FOV1.csv", name="FOV1.csv", condition="ctrl", replicate="FOV1.csv", format="generic")
 SHAPES = ("spot", "ring")
+ORIGIN_NM = (20_000.0, 30_000.0)  # of the field in the file's frame
 
 
 @dataclass
@@ -21,12 +25,15 @@ class Drawn:
     """A field: places of all locs, their channels, and their clusters.
 
     `parts` are (channel, points, shape, parent) of each cluster, one row each; parents have no points of their own.
+    `groups` are what the file calls them, -1 the background; `facts` are attributes of `ingest` that are not the usual ones.
     """
 
     parts: list[tuple[int, np.ndarray, int, int]]
     background: np.ndarray
     with_parents: bool = False
     seed: int = 0
+    groups: list[int] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         axes = self.background.shape[1]
@@ -61,8 +68,13 @@ class Drawn:
                 out.write(name, values)
             out.write("channel", self.channel)
             out.write("row", np.arange(n))
+            if self.groups is not None:
+                out.write("group", np.append(self.groups, -1)[self.label])
             out.write("tile_start", np.array([0, n]))
-            out.attrs.update(channels=[0, 2], dims=axes)
+            in_file = self.place_nm[:, :2].astype(float) + ORIGIN_NM
+            extent = [in_file.min(axis=0).tolist(), in_file.max(axis=0).tolist()]
+            usual = {"channels": [0, 2], "dims": axes, "origin_nm": list(ORIGIN_NM), "extent_nm": extent, "columns": {"group": "group"}}
+            out.attrs.update(usual | {"pixel_size_nm": None, "pixel_offset_px": 0.0} | self.facts)
         arrays = self.clusters()
         with unit_writer(folder / "c.zip", "cluster") as out:
             for name, spec in SCHEMA["cluster"].items():
@@ -73,19 +85,29 @@ class Drawn:
         return {"ingest": UnitReader(folder / "i.zip"), "cluster": UnitReader(folder / "c.zip")}
 
 
-def pick(folder: Path, drawn: Drawn, **settings: object) -> UnitReader:
-    """The unit that the stage makes of the field."""
+def pick(folder: Path, drawn: Drawn, *, picks: str = "", file: str = "picks.csv", **settings: Any) -> UnitReader:
+    """The unit that the stage makes of the field; `picks` is what a file of centres holds. Only clusters need a unit of theirs."""
     folder.mkdir(parents=True, exist_ok=True)
+    settings = {"source": "file" if picks else "cluster"} | settings
+    if picks:
+        sha256 = hashlib.sha256(picks.encode()).hexdigest()
+        settings |= {"picks": file, "picks_sha256": sha256}
+        copy = kept_file(PickConfig(**settings), folder)
+        copy.write_text(picks)
+    upstream = drawn.write(folder)
+    if settings["source"] in ("group", "file"):
+        del upstream["cluster"]
     with unit_writer(folder / "p.zip", "pick") as out:
         stage.run(
             Work(
                 field=FIELD,
                 source=folder / "unused.csv",
                 outline=None,
-                config=Config(pick=PickConfig(**{"source": "cluster"} | settings)),
-                upstream=drawn.write(folder),
+                config=Config(pick=PickConfig(**settings)),
+                upstream=upstream,
                 out=out,
                 scratch=folder,
+                picks=folder,
                 memory_bytes=1 << 28,
             )
         )

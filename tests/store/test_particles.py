@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smlmbatch.store.arrays import UnitReader, unit_writer
-from smlmbatch.store.particles import particle_batches
+from smlmbatch.store.particles import common_axes, particle_batches
 from smlmbatch.store.schema import SCHEMA
 
 LENGTHS = [30, 12, 400, 11, 10, 25, 25]
@@ -63,3 +63,18 @@ def test_some_of_them(tmp_path) -> None:
 
 def test_nobody(tmp_path) -> None:
     assert list(particle_batches(unit_of(tmp_path / "p.zip", []), field="a")) == []
+
+
+@pytest.mark.parametrize(("fields", "common"), [([3, 3], 3), ([2, 2], 2), ([3, 2, 3], 2), ([3, -2], 3), ([-3], 2), ([], 2)])
+def test_axes_in_common(tmp_path, fields, common) -> None:
+    """Below 0: a field of so many axes without a particle."""
+    for number, axes in enumerate(fields):
+        unit_of(tmp_path / f"{number}.zip", LENGTHS if axes > 0 else [], axes=abs(axes))
+    units = sorted(tmp_path.glob("*.zip"))
+    assert common_axes(units) == common
+    for unit in units:
+        with UnitReader(unit) as reader:
+            batches = list(particle_batches(reader, field="a", axes=common))
+            assert all(batch.points_nm.shape[2] == batch.centre_nm.shape[1] == common for batch in batches)
+            points_nm = reader.read("point_nm")[:, :common]
+            assert not batches or np.concatenate([batch.points_nm[batch.present] for batch in batches]).tolist() == points_nm.tolist()

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from smlmbatch.pick.centre import LEAST_POINTS, fit_sphere, hull_centre
+from smlmbatch.clustering.centre import LEAST_POINTS, fit_sphere, hull_centre
 from tests.pick.structures import disc, double_ring, pore, spot, tetrahedron
 
 PARTICLES = 150

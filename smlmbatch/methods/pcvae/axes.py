@@ -1,0 +1,122 @@
+"""Axes through latents along which particles are put in order, and how well an axis goes with a known value.
+
+A radius that spreads over several units is still one direction: the principal axes of all latents (found without any value), and the
+direction that a ridge regression finds, with a value known for some particles. Whatever is chosen by a value is chosen on one half of the
+particles and reported on the other: the best of eight units, picked and reported on the same ones, flatters.
+
+Shape letters in comments: k particles, u units.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_PENALTIES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of standardised latents, times the number of particles
+_HALVES: Final = 0x0A1F  # first number of the key of the split
+_LEAST: Final = 4  # particles of a half
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Directions in the space of latents.
+
+    Attributes
+    ----------
+    middle : (u,) f8
+    direction : (u, a) f8, a column an axis
+    """
+
+    middle: Floats
+    direction: Floats
+
+    def places(self, latents: NDArray[np.floating]) -> Floats:
+        """Where particles lie along each axis: (k, a) f8."""
+        return (latents - self.middle) @ self.direction
+
+
+def principal_axes(latents: NDArray[np.floating]) -> tuple[Axes, Floats]:
+    """All principal axes, the longest first, and each one's share of the variance (u,); a direction's largest weight is positive.
+
+    Parameters
+    ----------
+    latents : (k, u), k > 0
+
+    >>> axes, share = principal_axes(np.array([[0.0, 0.0], [0.0, 2.0], [0.0, 4.0]]))
+    >>> axes.direction[:, 0].tolist(), share.tolist()
+    ([0.0, 1.0], [1.0, 0.0])
+    """
+    latents = np.asarray(latents, np.float64)
+    middle = latents.mean(axis=0)
+    variance, direction = np.linalg.eigh(np.atleast_2d(np.cov(latents, rowvar=False, bias=True)))
+    variance, direction = np.maximum(variance[::-1], 0.0), direction[:, ::-1]
+    largest = np.take_along_axis(direction, np.abs(direction).argmax(axis=0)[None], axis=0)
+    return Axes(middle, direction * np.where(largest < 0, -1.0, 1.0)), variance / max(variance.sum(), np.finfo(float).tiny)
+
+
+def supervised_axis(latents: NDArray[np.floating], value: NDArray[np.floating]) -> Axes:
+    """The direction along which latents tell a value best, by ridge regression; `places` are the value's estimates less its mean.
+
+    The penalty is the one with the least error of particles left out one at a time, which has a closed form (Hastie et al. 2009, 7.10).
+
+    Parameters
+    ----------
+    latents : (k, u)
+    value : (k,) of each particle
+    """
+    latents, value = np.asarray(latents, np.float64), np.asarray(value, np.float64)
+    middle, spread = latents.mean(axis=0), np.maximum(latents.std(axis=0), np.finfo(np.float32).tiny)
+    left, singular, right = np.linalg.svd((latents - middle) / spread, full_matrices=False)
+    wanted = value - value.mean()
+
+    def shrunk(penalty: float) -> Floats:
+        return np.asarray(singular**2 / (singular**2 + penalty * len(value)))
+
+    def left_out(penalty: float) -> float:
+        share = shrunk(penalty)
+        misses = (wanted - left @ (share * (left.T @ wanted))) / (1.0 - (left**2 @ share) - 1.0 / len(value))
+        return float((misses**2).sum())
+
+    share = shrunk(min(_PENALTIES, key=left_out))
+    weights = right.T @ (share / np.maximum(singular, np.finfo(np.float32).tiny) * (left.T @ wanted))
+    return Axes(middle, (weights / spread)[:, None])
+
+
+def agreement(latents: NDArray[np.floating], value: NDArray[np.floating], *, seed: int = 0) -> dict[str, float]:
+    """|Pearson| of a value with the best unit, the best principal axis and the supervised axis.
+
+    Each is chosen on one half of the particles, drawn from the seed, and reported on the other.
+
+    Parameters
+    ----------
+    latents : (k, u), k >= 8
+    value : (k,), those that are no number are left out
+    """
+    known = np.isfinite(value)
+    latents, value = np.asarray(latents, np.float64)[known], np.asarray(value, np.float64)[known]
+    if len(value) < 2 * _LEAST:
+        return {}
+    first, other = halves(len(value), seed=seed)
+    axes, _ = principal_axes(latents[first])
+    ways = {"unit": latents, "principal axis": axes.places(latents), "ridge": supervised_axis(latents[first], value[first]).places(latents)}
+    found = {}
+    for name, places in ways.items():
+        best = int(np.argmax(pearson(places[first], value[first])))
+        found[name] = float(pearson(places[other][:, [best]], value[other])[0])
+    return found
+
+
+def halves(n: int, *, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The numbers below n, in two random halves."""
+    order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_HALVES,))).permutation(n)
+    return np.sort(order[: n // 2]), np.sort(order[n // 2 :])
+
+
+def pearson(places: NDArray[np.floating], value: NDArray[np.floating]) -> Floats:
+    """|Pearson| of each column with a value: (a,); 0 for one that doesn't vary."""
+    centred, wanted = places - places.mean(axis=0), value - value.mean()
+    size = np.sqrt((centred**2).sum(axis=0) * (wanted**2).sum())
+    return np.asarray(np.abs(wanted @ centred) / np.where(size > 0, size, np.inf), np.float64)
