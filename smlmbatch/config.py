@@ -247,6 +247,34 @@ class PickConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OrderConfig:
+    """How the campaign's particles are put in order of what they differ in: a network learns from all of them together (PC-VAE)."""
+
+    method: str = "pcvae"  # "pcvae" where there are particles; "none" = they are picked and stay unordered
+    channel: int = -1  # whose particles; -1 = the channel that has most
+    least_particles: int = 50  # fewer tell no order
+    turns: str = "plane"  # copies of the structure are turned about z ("plane"), about any axis ("space"), or not at all ("none")
+    value: str = ""  # what particles differ in, as far as known: a numeric column of the sample sheet, or an estimate; gives an axis
+    extras: str = ""  # what a point tells besides its place: "photons,background,psf_nm"
+    epochs: int = 0  # of training; 0 = as the recipe says
+    seed: int = 0  # of training and of all draws
+    device: str = "cpu"  # "cuda" = train and encode on a GPU; results agree with the CPU's within rounding, not to the bit
+    bins: int = 20  # of equal count, along each axis
+    axes: str = "all"  # along which bins are registered: "all", "none", or names: "unit1,pc1,value"
+    most_registered: int = 100  # particles of a bin that make its super-particle, drawn at random
+
+    def __post_init__(self) -> None:
+        _require(self.method in ("pcvae", "none"), "order.method", self.method, '"pcvae" or "none"')
+        _require(-1 <= self.channel < 256, "order.channel", self.channel, "a channel, or -1 for the one with most particles")
+        _require(self.least_particles >= 20, "order.least_particles", self.least_particles, "20 or more")
+        _require(self.turns in ("plane", "space", "none"), "order.turns", self.turns, '"plane", "space" or "none"')
+        _require(self.epochs >= 0, "order.epochs", self.epochs, "0 (as the recipe says) or more")
+        _require(self.device in ("cpu", "cuda"), "order.device", self.device, '"cpu" or "cuda"')
+        _require(2 <= self.bins <= 1000, "order.bins", self.bins, "2 to 1000")
+        _require(self.most_registered >= 2, "order.most_registered", self.most_registered, "2 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EmbeddingsConfig:
     """How a campaign's embeddings are analysed. Nothing here changes a unit: only tables and report."""
 
@@ -279,6 +307,7 @@ class Config:
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     pick: PickConfig = field(default_factory=PickConfig)
+    order: OrderConfig = field(default_factory=OrderConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
 

@@ -170,6 +170,51 @@ _CLUSTER = {
     "roi_n_clustered": ArraySpec(("roi", "channel"), "i8", "1", "Locs in clusters, per region (dropped ones too) and channel."),
 }
 
+
+def _of_particle(dtype: str, unit: str, text: str, *, optional: bool = False) -> ArraySpec:
+    return ArraySpec(("particle",), dtype, unit, text, optional)
+
+
+# Of the whole campaign: the particles of one channel, field by field as samples.csv has them. A direction is an axis they lie in order along.
+_ORDER = {
+    "field": _of_particle("i4", "1", "Index of the particle's field in the attribute `fields`."),
+    "number": _of_particle("i4", "1", "Which particle of that field's stage pick it is."),
+    "start": ArraySpec(("particle_bound",), "i8", "1", "First point of each particle; one more entry closes the last."),
+    "point_nm": ArraySpec(("point", "axis"), "f4", "nm", "Locs about their particle's centre, far outliers left out."),
+    "loc": ArraySpec(("point",), "i8", "1", "Which loc of the field's stage ingest the point is."),
+    "precision_nm": ArraySpec(("point",), "f4", "nm", "Lateral precision of the loc, where all files tell it.", True),
+    "latent": ArraySpec(("particle", "unit"), "f4", "1", "Means of the latent units, averaged over rotations of the particle."),
+    "place": ArraySpec(("particle", "direction"), "f8", "1", "Where the particle lies along each direction of the attribute `directions`."),
+    "bin": ArraySpec(("particle", "direction"), "i2", "1", "Its bin along each direction, from the lowest place on."),
+    "mean_radius_nm": _of_particle("f8", "nm", "Mean distance in the plane from the mean loc; NaN = can't be told."),
+    "median_radius_nm": _of_particle("f8", "nm", "Median distance in the plane from the mean loc; NaN = can't be told."),
+    "circle_radius_nm": _of_particle("f8", "nm", "Radius of the geometric circle fit in the plane; NaN = can't be told."),
+    "layer_height_nm": _of_particle("f8", "nm", "Median z above the mean plane less that below; NaN in the plane."),
+    "level_height_nm": _of_particle("f8", "nm", "Distance of two Gaussians along z; NaN in the plane."),
+    "value": _of_particle("f8", "1", "What the settings name as known of it; NaN = not known.", optional=True),
+    "nats": ArraySpec(("unit",), "f8", "nat", "What each unit says of a particle: mean divergence from the prior."),
+    "middle": ArraySpec(("unit",), "f8", "1", "Latents from which directions are counted."),
+    "direction": ArraySpec(("unit", "direction"), "f8", "1", "Directions in the space of latents, a column each."),
+    "decoded_nm": ArraySpec(
+        ("direction", "bin_number", "decoded", "axis"), "f4", "nm", "What the network makes of the median latents of each bin."
+    ),
+    "loss": ArraySpec(("epoch", "kind"), "f8", "1", "Training and validation loss of each epoch."),
+    "weights": ArraySpec(("byte",), "u1", "1", "The model's weights as a safetensors file; its settings stand in the attribute `settings`."),
+}
+
+# Of the whole campaign: the particles of one bin of one direction, registered to each other.
+_REGISTER = {
+    "particle": _of_particle("i4", "1", "Row of the particle in the campaign's stage order."),
+    "rotation": ArraySpec(("particle", "axis", "axis_from"), "f8", "1", "Rotation of its points, of determinant 1."),
+    "shift_nm": ArraySpec(("particle", "axis"), "f8", "nm", "Shift of its points after the rotation."),
+    "fit": _of_particle("f8", "nat", "Log-likelihood per loc in the mixture of other particles of the bin."),
+    "score": _of_particle("f8", "1", "`fit` above or below the median, in robust standard deviations."),
+    "poor": _of_particle("u1", "1", "1 where the score says that it is another structure, or none."),
+    "centre_nm": ArraySpec(("component", "axis"), "f8", "nm", "Centres of the mixture of Gaussians that the particles share."),
+    "variance_nm2": ArraySpec(("component", "axis"), "f8", "nm2", "Variances of its components."),
+    "share": ArraySpec(("component",), "f8", "1", "Shares of its components."),
+}
+
 # stage → array name → specification
 SCHEMA: Mapping[str, Mapping[str, ArraySpec]] = MappingProxyType(
     {
@@ -180,6 +225,8 @@ SCHEMA: Mapping[str, Mapping[str, ArraySpec]] = MappingProxyType(
         "embed": MappingProxyType(_EMBED),
         "cluster": MappingProxyType(_CLUSTER),
         "pick": MappingProxyType(_PICK),
+        "order": MappingProxyType(_ORDER),
+        "register": MappingProxyType(_REGISTER),
     }
 )
 

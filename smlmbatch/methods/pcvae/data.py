@@ -73,6 +73,12 @@ class ParticleSet:
         precision = None if self.precision_nm is None else self.precision_nm[row]
         return ParticleSet(self.points_nm[row], start, precision, {name: values[row] for name, values in self.extras.items()})
 
+    def with_points(self, kept: NDArray[np.bool_]) -> "ParticleSet":
+        """The particles with some of their points, (n,) which."""
+        start = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])[self.start]
+        precision = None if self.precision_nm is None else self.precision_nm[kept]
+        return ParticleSet(self.points_nm[kept], start, precision, {name: values[kept] for name, values in self.extras.items()})
+
 
 def collect(batches: Iterable[Particles], *, axes: int = 2) -> ParticleSet:
     """Padded batches as one set, in their order.

@@ -109,16 +109,9 @@ def halves_agree(network: "nn.Module", particles: ParticleSet, *, seed: int) -> 
     rank = np.argsort(np.lexsort((rng.random(len(part.points_nm)), np.repeat(np.arange(len(part)), part.sizes)))) - np.repeat(
         part.start[:-1], part.sizes
     )
-    one, two = (encode(network, thinned(part, rank % 2 == side)) for side in (0, 1))
+    one, two = (encode(network, part.with_points(rank % 2 == side)) for side in (0, 1))
     axes, _ = principal_axes(one)
     return float(pearson(axes.places(one)[:, :1], axes.places(two)[:, 0])[0])
-
-
-def thinned(particles: ParticleSet, kept: NDArray[np.bool_]) -> ParticleSet:
-    """The particles with some of their points, (n,) which."""
-    start = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])[particles.start]
-    precision = None if particles.precision_nm is None else particles.precision_nm[kept]
-    return ParticleSet(particles.points_nm[kept], start, precision, {name: values[kept] for name, values in particles.extras.items()})
 
 
 def _some(n: int, *, seed: int) -> NDArray[np.int64]:
