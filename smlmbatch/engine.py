@@ -234,7 +234,7 @@ def needed_stages(task: FieldTask) -> list[Stage]:
 
 
 @lru_cache(maxsize=1)
-def _made_by() -> Mapping[str, str]:
+def made_by() -> Mapping[str, str]:
     """Versions and pinned instruction set: what may explain that a result can't be made again elsewhere."""
     return MappingProxyType(software() | {"instructions": instructions()})
 
@@ -262,7 +262,7 @@ def _make_unit(
         upstream = {name: stack.enter_context(UnitReader(store.unit_path(keys[name]))) for name in stage.rests_on(task.config)}
         scratch = stack.enter_context(TemporaryDirectory(dir=task.scratch or attempt.folder, prefix=f"{scratch_prefix()}{attempt.name}-"))
         out = stack.enter_context(unit_writer(attempt.unit, stage.name))
-        out.made_of, out.made_by = origin, _made_by()
+        out.made_of, out.made_by = origin, made_by()
         work = Work(
             field=task.field,
             source=source,
@@ -283,25 +283,36 @@ def _make_unit(
         published = again in ("", "replaced")
     else:
         again, published = "", store.publish(keys[stage.name], attempt)
-    return UnitRecord(
-        field=task.field.key,
-        stage=stage.name,
-        fingerprint=keys[stage.name].fingerprint,
+    return record_of(
+        keys[stage.name],
         attempt=attempt.name,
         bytes=source.stat().st_size if source.exists() else 0,
         locs=upstream["ingest"].attrs["n"] if "ingest" in upstream else out.rows,
         rows=out.rows,
-        started=round(started, 3),
-        wall_s=round(time.perf_counter() - wall, 3),
-        cpu_s=round(time.process_time() - cpu, 3),
-        peak_mib=peak_bytes() >> 20,
-        memory_mib=task.memory_bytes >> 20,
+        started=started,
+        wall_s=time.perf_counter() - wall,
+        cpu_s=time.process_time() - cpu,
+        memory_bytes=task.memory_bytes,
         published=published,
         again=again,
-        host=os.uname().nodename,
-        job=task.place.array_job or task.place.job,
-        task=task.place.task,
+        place=task.place,
         submission=task.submission,
+    )
+
+
+def record_of(key: UnitKey, *, place: Place, memory_bytes: int, **spent: Any) -> UnitRecord:
+    """What a unit cost that this process has just made; `spent`: the other values of `UnitRecord`."""
+    spent |= {name: round(spent[name], 3) for name in ("started", "wall_s", "cpu_s")}
+    return UnitRecord(
+        field=key.field,
+        stage=key.stage,
+        fingerprint=key.fingerprint,
+        peak_mib=peak_bytes() >> 20,
+        memory_mib=memory_bytes >> 20,
+        host=os.uname().nodename,
+        job=place.array_job or place.job,
+        task=place.task,
+        **spent,
     )
 
 

@@ -23,6 +23,17 @@ from smlmbatch.hpc.place import Place
 from smlmbatch.hpc.pool import map_units
 from smlmbatch.hpc.records import UnitLog
 from smlmbatch.methods.letters import Seat
+from smlmbatch.ordering import (
+    ORDER,
+    REGISTER,
+    CampaignTask,
+    Made,
+    OrderState,
+    make_bins,
+    make_order,
+    order_state,
+    order_units,
+)
 from smlmbatch.provenance import fingerprint, software
 from smlmbatch.report.fingerprint import report_fingerprint
 from smlmbatch.selection import Selection, choose
@@ -282,24 +293,64 @@ def whole_campaign(plan: Plan, outcomes: Sequence[FieldOutcome], options: RunOpt
     return whole
 
 
-def collect(plan: Plan, outcomes: Sequence[FieldOutcome]) -> Campaign:
-    """What analyse and report look at: published units and failures of every field."""
+def run_order(plan: Plan, outcomes: Sequence[FieldOutcome], options: RunOptions, talk: Talk, *, stages: Sequence[str]) -> OrderState:
+    """Make the units of the whole campaign: its particles in order, and their bins; of these those of the part.
+
+    Parameters
+    ----------
+    outcomes : of all fields
+    stages : of `ordering.CAMPAIGN_STAGES`, which to make
+    """
+    options = options if options.submission else replace(options, submission=f"run-{secrets.token_hex(4)}")
+    log = UnitLog(plan.output / "logs")
+    state = order_state(plan, outcomes)
+    if state.order is None or not stages:
+        return state
+    campaign = collect(plan, outcomes)
+    if ORDER in stages:
+        for task, made in make_order(plan, campaign, state, outcomes=outcomes, options=options, talk=talk):
+            _tell_made(log, task, made, talk)
+        state = order_state(plan, outcomes)
+    if REGISTER in stages:
+        for task, made in make_bins(plan, campaign, state, options=options, talk=talk):
+            _tell_made(log, task, made, talk)
+        state = order_state(plan, outcomes)
+    return state
+
+
+def _tell_made(log: UnitLog, task: CampaignTask, made: Made, talk: Talk) -> None:
+    """A line for the user and one for the log."""
+    what = f"{task.key.stage:<8} {'campaign' if task.bin is None else f'{task.bin.name} bin {task.bin.number}'}"
+    if made.record is not None:
+        record = made.record
+        talk(f"{what}  {record.rows:,} rows  {record.wall_s:.2f} s  peak {record.peak_mib} MiB{_AGAIN[record.again]}")
+        log.write(dataclasses.asdict(record))
+    if made.failure is not None:
+        talk(f"FAILED   {what}: {made.failure.finding}. To mend it: {made.failure.mend}")
+        log.write({"failure": dataclasses.asdict(made.failure), "trace": made.trace})
+
+
+def collect(plan: Plan, outcomes: Sequence[FieldOutcome], state: OrderState | None = None) -> Campaign:
+    """What analyse and report look at: published units and failures of every field, and of the campaign itself."""
     results = []
     for outcome in outcomes:
         units = {name: plan.store.unit_path(key) for name, key in outcome.keys.items() if name in outcome.fresh}
         results.append(FieldResult(field=outcome.field, units=units, failure=outcome.failure))
-    return Campaign(output=plan.output, config=plan.config, fields=tuple(results), ignored=plan.ignored)
+    order = order_units(plan, state) if state is not None else None
+    return Campaign(output=plan.output, config=plan.config, fields=tuple(results), ignored=plan.ignored, order=order)
 
 
 def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk, *, force: bool = False) -> Campaign:
     """Write tables, report and failed.csv of what there is; what is up to date stays untouched, unless `force`."""
-    campaign = collect(plan, outcomes)
-    failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
+    order = order_state(plan, outcomes)
+    campaign = collect(plan, outcomes, order)
+    failures = [*(outcome.failure for outcome in outcomes if outcome.failure is not None), *order.failures]
     _write_failed(plan.output / FAILED, failures)
     _warn_of_twins(outcomes, talk)
     state = [[_labels(outcome), _unit_state(outcome)] for outcome in outcomes]
     judging = {"compare": dataclasses.asdict(plan.config.compare), "quality": dataclasses.asdict(plan.config.quality)}
-    tables = fingerprint(version=_TABLES_VERSION, fields=state, **judging)
+    ordered = sorted(order.fresh)
+    tables = fingerprint(version=_TABLES_VERSION, fields=state, order=ordered, **judging)
     embeddings = _embeddings_fingerprint(plan, outcomes)
     page = fingerprint(
         version=_REPORT_VERSION,

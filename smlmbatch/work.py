@@ -96,6 +96,20 @@ class FieldResult:
     failure: Failure | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OrderUnits:
+    """The campaign's own units that are published.
+
+    Attributes
+    ----------
+    order : the unit `order`
+    bins : (direction's name, bin's number) → unit `register`
+    """
+
+    order: Path
+    bins: Mapping[tuple[str, int], Path]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
     """All that the stages at a campaign's end (analyse, report) look at.
@@ -106,9 +120,11 @@ class Campaign:
     config : all settings
     fields : in the order of samples.csv
     ignored : (relative path, reason) of files that are plainly no localisation table
+    order : its particles in order; None where they are not
     """
 
     output: Path
     config: Config
     fields: tuple[FieldResult, ...]
     ignored: tuple[tuple[str, str], ...] = ()
+    order: OrderUnits | None = None

@@ -17,7 +17,7 @@ LEVELS = (
     {"stages", "work", "methods", "where", "selection", "settings"},
     {"ingest", "tile", "quality", "measure", "analyse", "train", "embed", "cluster", "pick", "order"},
     {"report", "export"},
-    {"engine", "campaign", "sharing"},
+    {"engine", "campaign", "sharing", "ordering"},
     {"run"},
     {"upkeep", "together"},
     {"progress", "submission", "against", "across", "crate"},

@@ -5,7 +5,7 @@ Nothing is written that is not listed here, and `docs/store.md` is generated fro
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 
@@ -171,8 +171,8 @@ _CLUSTER = {
 }
 
 
-def _of_particle(dtype: str, unit: str, text: str, *, optional: bool = False) -> ArraySpec:
-    return ArraySpec(("particle",), dtype, unit, text, optional)
+def _of_particle(dtype: str, unit: str, text: str, *) -> ArraySpec:
+    return ArraySpec(("particle",), dtype, unit, text)
 
 
 # Of the whole campaign: the particles of one channel, field by field as samples.csv has them. A direction is an axis they lie in order along.
@@ -182,7 +182,7 @@ _ORDER = {
     "start": ArraySpec(("particle_bound",), "i8", "1", "First point of each particle; one more entry closes the last."),
     "point_nm": ArraySpec(("point", "axis"), "f4", "nm", "Locs about their particle's centre, far outliers left out."),
     "loc": ArraySpec(("point",), "i8", "1", "Which loc of the field's stage ingest the point is."),
-    "precision_nm": ArraySpec(("point",), "f4", "nm", "Lateral precision of the loc, where all files tell it.", True),
+    "precision_nm": ArraySpec(("point",), "f4", "nm", "Lateral precision of the loc, where all files tell it."),
     "latent": ArraySpec(("particle", "unit"), "f4", "1", "Means of the latent units, averaged over rotations of the particle."),
     "place": ArraySpec(("particle", "direction"), "f8", "1", "Where the particle lies along each direction of the attribute `directions`."),
     "bin": ArraySpec(("particle", "direction"), "i2", "1", "Its bin along each direction, from the lowest place on."),
@@ -191,10 +191,10 @@ _ORDER = {
     "circle_radius_nm": _of_particle("f8", "nm", "Radius of the geometric circle fit in the plane; NaN = can't be told."),
     "layer_height_nm": _of_particle("f8", "nm", "Median z above the mean plane less that below; NaN in the plane."),
     "level_height_nm": _of_particle("f8", "nm", "Distance of two Gaussians along z; NaN in the plane."),
-    "value": _of_particle("f8", "1", "What the settings name as known of it; NaN = not known.", optional=True),
+    "value": _of_particle("f8", "1", "What the settings name as known of it; NaN = not known."),
     "nats": ArraySpec(("unit",), "f8", "nat", "What each unit says of a particle: mean divergence from the prior."),
-    "middle": ArraySpec(("unit",), "f8", "1", "Latents from which directions are counted."),
     "direction": ArraySpec(("unit", "direction"), "f8", "1", "Directions in the space of latents, a column each."),
+    "offset": ArraySpec(("direction",), "f8", "1", "What is taken off a latent's product with the direction: its place is the rest."),
     "decoded_nm": ArraySpec(
         ("direction", "bin_number", "decoded", "axis"), "f4", "nm", "What the network makes of the median latents of each bin."
     ),
@@ -225,7 +225,7 @@ SCHEMA: Mapping[str, Mapping[str, ArraySpec]] = MappingProxyType(
         "embed": MappingProxyType(_EMBED),
         "cluster": MappingProxyType(_CLUSTER),
         "pick": MappingProxyType(_PICK),
-        "order": MappingProxyType(_ORDER),
+        "order": MappingProxyType({name: replace(spec, optional=True) for name, spec in _ORDER.items()}),  # nothing, where there is no order
         "register": MappingProxyType(_REGISTER),
     }
 )

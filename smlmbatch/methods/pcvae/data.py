@@ -67,11 +67,16 @@ class ParticleSet:
 
     def take(self, numbers: NDArray[np.integer]) -> "ParticleSet":
         """These particles, in this order."""
-        sizes = self.sizes[numbers]
-        start = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-        row = np.arange(start[-1]) + np.repeat(self.start[:-1][numbers] - start[:-1], sizes)
+        row = self.rows_of(numbers)
+        start = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.sizes[numbers])])
         precision = None if self.precision_nm is None else self.precision_nm[row]
         return ParticleSet(self.points_nm[row], start, precision, {name: values[row] for name, values in self.extras.items()})
+
+    def rows_of(self, numbers: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Rows of the points of these particles, in this order: (points,) i8."""
+        sizes = self.sizes[numbers]
+        end = np.cumsum(sizes)
+        return np.arange(end[-1] if len(end) else 0) + np.repeat(self.start[:-1][numbers] - end + sizes, sizes)
 
     def with_points(self, kept: NDArray[np.bool_]) -> "ParticleSet":
         """The particles with some of their points, (n,) which."""

@@ -41,7 +41,7 @@ class StoredParticles:
 
     def take(self, numbers: NDArray[np.integer], kept: NDArray[np.bool_] | None = None) -> "StoredParticles":
         """Some of the particles, in this order; of their points those that are `kept`, (n,)."""
-        points = np.concatenate([np.arange(self.particles.start[k], self.particles.start[k + 1]) for k in numbers] or [np.zeros(0, np.int64)])
+        points = self.particles.rows_of(numbers)
         chosen, loc = self.particles.take(numbers), self.loc[points]
         if kept is not None:
             chosen, loc = chosen.with_points(kept[points]), loc[kept[points]]
