@@ -297,14 +297,15 @@ def selection_of(options: dict[str, Any]) -> Any:
     return Selection(where=options["where"], fields=options["fields"])
 
 
-def stages_of(options: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
-    """(field stages to run, whether tables and report follow) of --only, --skip and --reports-only.
+def stages_of(options: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+    """(field stages to run, stages of the campaign, whether tables and report follow) of --only, --skip and --reports-only.
 
     Raises
     ------
     ConfigError
         an unknown stage, no stage left, or --reports-only beside anything that chooses
     """
+    from smlmbatch.ordering import CAMPAIGN_STAGES
     from smlmbatch.run import ALL_STAGES, REPORT
     from smlmbatch.selection import choose_stages
 
@@ -314,9 +315,10 @@ def stages_of(options: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
             raise ConfigError(
                 "--reports-only looks at all that is there and computes nothing: give it without options that choose what to compute"
             )
-        return (), True
-    stages = choose_stages(options["only"], options["skip"], (*ALL_STAGES, REPORT))
-    return tuple(name for name in stages if name != REPORT), REPORT in stages
+        return (), (), True
+    stages = choose_stages(options["only"], options["skip"], (*ALL_STAGES, *CAMPAIGN_STAGES, REPORT))
+    of_fields, of_campaign = (tuple(name for name in stages if name in known) for known in (ALL_STAGES, CAMPAIGN_STAGES))
+    return of_fields, of_campaign, REPORT in stages
 
 
 def _memory_of_one(processes: int) -> int:

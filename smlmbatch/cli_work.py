@@ -59,7 +59,7 @@ def run(place: Place, /, input_path: Path, output: Path, part: Cut | None, **opt
     """
     from smlmbatch.upkeep import standing
 
-    stages, reports = stages_of(options)
+    stages, campaign_stages, reports = stages_of(options)
     if part is None:
         _refuse_ranks(place, "tables and report of the campaign's end")
     work = run_options_of(options, place, part, stages=stages, alone=bool(options["only"] or options["skip"]))
@@ -72,6 +72,7 @@ def run(place: Place, /, input_path: Path, output: Path, part: Cut | None, **opt
     plan = _plan(input_path, output, options)
     talk(_planned(plan))
     outcomes = _run_fields(plan, work) if stages else standing(plan, trust_cache=True)
+    _run_order(plan, outcomes, work, campaign_stages)
     sys.exit(_end(plan, outcomes, work, reports=reports))
 
 
@@ -324,6 +325,16 @@ def _run_fields(plan: Any, work: Any, seat: Any = None) -> Any:
     return run_together(plan, work, lambda text: talk(f"rank {place.rank}: {text}"), seat=seat)
 
 
+def _run_order(plan: Any, outcomes: Any, work: Any, stages: Sequence[str]) -> None:
+    """Put the campaign's particles in order, where there are some."""
+    from smlmbatch.ordering import is_ordering
+    from smlmbatch.run import run_order, whole_campaign
+
+    if stages and is_ordering(plan.config):
+        _prepare(plan.output)
+        run_order(plan, whole_campaign(plan, outcomes, work), work, talk, stages=stages)
+
+
 def _met(place: Place, stages: Sequence[str]) -> AbstractContextManager[Any]:
     """The seat of this rank among those that share units of these stages; None where there is nobody, or nothing to share."""
     from smlmbatch.sharing import shared_stages
@@ -376,10 +387,11 @@ def _end(plan: Any, outcomes: Any, work: Any, *, reports: bool = True) -> int:
     """Tables and report of the whole campaign; the exit code of what was worked on."""
     from smlmbatch.run import finish, whole_campaign
 
+    whole = whole_campaign(plan, outcomes, work)
     if reports:
-        finish(plan, whole_campaign(plan, outcomes, work), talk, force=work.force)
+        finish(plan, whole, talk, force=work.force)
         say(str(plan.output / "report" / "index.html"))
-    code = _tell_end(plan, outcomes, work)
+    code = _tell_end(plan, outcomes, work) or _tell_order(plan, whole)
     code = EXIT_FAILED_FIELDS if _tell_unlike(outcomes) and code == 0 else code
     _tell_left_out(len(plan.fields) - len(outcomes), len(plan.fields))
     return code
@@ -404,6 +416,20 @@ def _tell_end(plan: Any, outcomes: Any, work: Any) -> int:
         unread = [failure for failure in failures if failure.stage == "ingest" and failure.kind == "input"]
         return EXIT_USAGE if len(unread) == len(outcomes) else EXIT_FAILED_FIELDS
     return EXIT_FAILED_FIELDS if unfinished else 0
+
+
+def _tell_order(plan: Any, outcomes: Any) -> int:
+    """Say what of the campaign's own units failed, or is not there; the exit code of that."""
+    from smlmbatch.ordering import member_name, order_state
+
+    state = order_state(plan, outcomes)
+    for failure in state.failures[:_MOST_NAMED]:
+        talk(f"failed: {failure.stage} of the campaign: {failure.finding}. To mend it: {failure.mend}")
+    failed = {failure.fingerprint for failure in state.failures}
+    left = [member_name(state, key) for key in state.undone if key.fingerprint not in failed]
+    if left:
+        talk(f"not finished: {', '.join(left[:3])}{f' and {len(left) - 3} more' if left[3:] else ''}: run or submit again to go on")
+    return EXIT_FAILED_FIELDS if failed or left else 0
 
 
 _MOST_NAMED = 20

@@ -262,6 +262,8 @@ class OrderConfig:
     bins: int = 20  # of equal count, along each axis
     axes: str = "all"  # along which bins are registered: "all", "none", or names: "unit1,pc1,value"
     most_registered: int = 100  # particles of a bin that make its super-particle, drawn at random
+    groups: int = 3  # of k-means and of a mixture of Gaussians; tables and report only
+    grouped_by: str = "units"  # by which directions: "units" = all units that are alive, or names: "unit1,pc2"
 
     def __post_init__(self) -> None:
         _require(self.method in ("pcvae", "none"), "order.method", self.method, '"pcvae" or "none"')
@@ -272,6 +274,7 @@ class OrderConfig:
         _require(self.device in ("cpu", "cuda"), "order.device", self.device, '"cpu" or "cuda"')
         _require(2 <= self.bins <= 1000, "order.bins", self.bins, "2 to 1000")
         _require(self.most_registered >= 2, "order.most_registered", self.most_registered, "2 or more")
+        _require(2 <= self.groups <= 100, "order.groups", self.groups, "2 to 100")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -101,7 +101,7 @@ def order_state(plan: Plan, outcomes: Sequence[FieldOutcome]) -> OrderState:
     if not is_ordering(plan.config):
         return OrderState()
     waiting = sum("pick" not in outcome.fresh and outcome.failure is None for outcome in outcomes)
-    if waiting or not outcomes:
+    if waiting or not any("pick" in outcome.fresh for outcome in outcomes):
         return OrderState(waiting=waiting)
     order = _order_key(plan, outcomes)
     names = plan.store.names(CAMPAIGN)
@@ -232,9 +232,10 @@ class Made:
 def process_campaign_unit(task: CampaignTask) -> Made:
     """Make one unit; never raises for what is wrong with it."""
     store, attempt_name = Store(task.store), ""
-    memory = {"memory_mib": task.memory_bytes >> 20, "limit_mib": memory_limit_bytes() >> 20}
+    told, limit = task.memory_bytes >> 20, memory_limit_bytes() >> 20
+    errand = Errand(key=task.key, submission=task.submission, place=task.place, memory_mib=told, limit_mib=limit)
     try:
-        with store.attempt(Errand(key=task.key, submission=task.submission, place=task.place, **memory)) as attempt:
+        with store.attempt(errand) as attempt:
             attempt_name = attempt.name
             return Made(_make(task, store, attempt))
     except Interrupted:

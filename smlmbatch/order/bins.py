@@ -4,7 +4,7 @@ Of a full bin so many are drawn as `[order] most_registered` says, by a key of d
 Particles are in the unit `order`, so nothing else is read.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ def register_bin(order: UnitReader, out: UnitWriter, *, direction: int, number: 
     turns = RegisterConfig(turns="space" if config.turns == "space" else "plane")
     registered = register(start, points_nm, config=turns, precision_nm=precision_nm)
     agreement = judge_agreement(start, points_nm, registered, config=turns)
-    arrays = {"particle": chosen, "rotation": registered.rotation, "shift_nm": registered.shift_nm}
+    arrays: dict[str, NDArray[Any]] = {"particle": chosen, "rotation": registered.rotation, "shift_nm": registered.shift_nm}
     arrays |= {"fit": agreement.fit, "score": agreement.score, "poor": agreement.poor}
     mixture = registered.mixture
     arrays |= {"centre_nm": mixture.centre_nm, "variance_nm2": mixture.variance_nm2, "share": mixture.share}

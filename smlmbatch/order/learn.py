@@ -19,7 +19,7 @@ from smlmbatch.clustering.particle_shapes import circle_radii, layer_heights, le
 from smlmbatch.config import OrderConfig
 from smlmbatch.errors import ConfigError
 from smlmbatch.methods.folders import CONFIG, METRICS, WEIGHTS
-from smlmbatch.methods.pcvae.axes import halves, principal_axes, supervised_axis
+from smlmbatch.methods.pcvae.axes import halves, pearson, principal_axes, supervised_axis
 from smlmbatch.methods.pcvae.data import EXTRAS, ParticleSet
 from smlmbatch.methods.pcvae.recipe import Pcvae, PcvaeConfig
 from smlmbatch.methods.pcvae.stored import StoredParticles, stored_particles
@@ -34,7 +34,9 @@ ESTIMATES: Final = ("mean_radius_nm", "median_radius_nm", "circle_radius_nm", "l
 VALUE: Final = "value"  # the direction that goes best with what is known of particles
 _LEAST_OF_BIN: Final = 8  # particles: fewer make no super-particle
 _LEAST_KNOWN: Final = 20  # particles of which the value is known
-_LOOKED_AT: Final = 512  # particles by which one judges whether latents are alive
+_LOOKED_AT: Final = 512  # particles by which one judges whether latents are alive, and how few locs do
+_SHARES: Final = (0.5, 0.2)  # of each particle's locs
+_THINNED: Final = 0x7417  # first number of the key of the locs that are left
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +191,10 @@ def _write_order(
     bins = np.stack([bin_numbers(column, config.bins) for column in places.T], axis=1)
     life = life_of(model.network.cpu(), particles.take(np.arange(min(_LOOKED_AT, len(particles)))))
     losses = _losses(folder / METRICS)
-    arrays = {"latent": latents, "place": places, "bin": bins, **estimates, "nats": life.nats, "loss": losses}
+    arrays: dict[str, NDArray[Any]] = {"latent": latents, "place": places, "bin": bins, **estimates, "nats": life.nats, "loss": losses}
     arrays |= {"direction": directions.vector, "offset": directions.offset, "decoded_nm": _decoded(model, latents, bins)}
     arrays |= {} if value is None else {"value": value}
+    arrays |= {"thinned": _thinned(model, particles, directions, config)}
     arrays |= {"weights": np.frombuffer((folder / WEIGHTS).read_bytes(), np.uint8)}
     for name, values in arrays.items():
         out.write(name, values)
@@ -204,6 +207,7 @@ def _write_order(
         "chamfer_other_nm2": life.chamfer_other,
         "collapsed": life.collapsed,
         "turns": config.turns,
+        "shares_kept": list(_SHARES),
     }
 
 
@@ -249,7 +253,26 @@ def _decoded(model: Any, latents: NDArray[np.float32], bins: NDArray[np.int16]) 
     with torch.inference_mode():
         found = model.network.decoder(torch.from_numpy(np.concatenate(medians).astype(np.float32)))
     shape = (bins.shape[1], int(bins.max()) + 1, *found.shape[1:])
-    return found.cpu().numpy().reshape(shape) * np.float32(model.config.unit_nm)
+    return np.asarray(found.cpu().numpy().reshape(shape) * np.float32(model.config.unit_nm), np.float32)
+
+
+def _thinned(model: Any, particles: ParticleSet, directions: Directions, config: OrderConfig) -> Floats:
+    """How well places hold when locs are taken away at random, |Pearson| with those of all locs: (shares, a) f8; 0 for what doesn't vary.
+
+    Every particle keeps a loc at least.
+    """
+    from smlmbatch.methods.pcvae.infer import encode
+
+    some = particles.take(np.arange(min(_LOOKED_AT, len(particles))))
+    whole = directions.places(encode(model.network, some, device=config.device))
+    draw = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(_THINNED,))).random(len(some.points_nm))
+    first = np.zeros(len(draw), bool)
+    first[some.start[:-1]] = True
+    found = []
+    for share in _SHARES:
+        left = directions.places(encode(model.network, some.with_points(first | (draw < share)), device=config.device))
+        found.append([float(pearson(column[:, None], other)[0]) for column, other in zip(whole.T, left.T, strict=True)])
+    return np.array(found)
 
 
 def _losses(path: Path) -> Floats:

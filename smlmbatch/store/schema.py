@@ -171,11 +171,11 @@ _CLUSTER = {
 }
 
 
-def _of_particle(dtype: str, unit: str, text: str, *) -> ArraySpec:
+def _of_particle(dtype: str, unit: str, text: str) -> ArraySpec:
     return ArraySpec(("particle",), dtype, unit, text)
 
 
-# Of the whole campaign: the particles of one channel, field by field as samples.csv has them. A direction is an axis they lie in order along.
+# Of the whole campaign: the particles of one channel, field by field as samples.csv has them; nothing where there is no order.
 _ORDER = {
     "field": _of_particle("i4", "1", "Index of the particle's field in the attribute `fields`."),
     "number": _of_particle("i4", "1", "Which particle of that field's stage pick it is."),
@@ -198,8 +198,11 @@ _ORDER = {
     "decoded_nm": ArraySpec(
         ("direction", "bin_number", "decoded", "axis"), "f4", "nm", "What the network makes of the median latents of each bin."
     ),
+    "thinned": ArraySpec(
+        ("share", "direction"), "f8", "1", "|Pearson| of places with a share of each particle's locs (`shares_kept`) and with all."
+    ),
     "loss": ArraySpec(("epoch", "kind"), "f8", "1", "Training and validation loss of each epoch."),
-    "weights": ArraySpec(("byte",), "u1", "1", "The model's weights as a safetensors file; its settings stand in the attribute `settings`."),
+    "weights": ArraySpec(("byte",), "u1", "1", "The model's weights as a safetensors file; settings: the attribute `settings`."),
 }
 
 # Of the whole campaign: the particles of one bin of one direction, registered to each other.
@@ -225,7 +228,7 @@ SCHEMA: Mapping[str, Mapping[str, ArraySpec]] = MappingProxyType(
         "embed": MappingProxyType(_EMBED),
         "cluster": MappingProxyType(_CLUSTER),
         "pick": MappingProxyType(_PICK),
-        "order": MappingProxyType({name: replace(spec, optional=True) for name, spec in _ORDER.items()}),  # nothing, where there is no order
+        "order": MappingProxyType({name: replace(spec, optional=True) for name, spec in _ORDER.items()}),
         "register": MappingProxyType(_REGISTER),
     }
 )

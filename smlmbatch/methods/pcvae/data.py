@@ -76,7 +76,8 @@ class ParticleSet:
         """Rows of the points of these particles, in this order: (points,) i8."""
         sizes = self.sizes[numbers]
         end = np.cumsum(sizes)
-        return np.arange(end[-1] if len(end) else 0) + np.repeat(self.start[:-1][numbers] - end + sizes, sizes)
+        rows: NDArray[np.int64] = np.arange(end[-1] if len(end) else 0) + np.repeat(self.start[:-1][numbers] - end + sizes, sizes)
+        return rows
 
     def with_points(self, kept: NDArray[np.bool_]) -> "ParticleSet":
         """The particles with some of their points, (n,) which."""
