@@ -41,7 +41,7 @@ check_array_size() {
 # Jobs of this OUTPUT that are queued or running, whoever submitted them: the first array waits for them.
 find_earlier() {
   local stage names="" found id
-  for stage in ingest tile quality measure embed cluster pick report dask; do names+=${names:+,}smlm-$stage-$campaign; done
+  for stage in ingest tile quality measure embed cluster pick order register report dask; do names+=${names:+,}smlm-$stage-$campaign; done
   found=$(squeue --noheader --name="$names" --format=%F) || stop "squeue can't reach SLURM; nothing was submitted"
   previous=
   while read -r id; do

@@ -194,6 +194,19 @@ particle_options = _stack(
     click.option("--centre", type=click.Choice(PICK_CENTRES), default=None, help="How centres are found; given = as FILE has them."),
     _stating("pick"),
 )
+order_options = _stack(
+    click.option("--method", type=click.Choice(["pcvae", "none"]), default=None, help="How particles are put in order."),
+    click.option("--channel", type=click.IntRange(-1, 255), default=None, help="Whose particles; -1 = the channel that has most."),
+    click.option("--turns", type=click.Choice(["plane", "space", "none"]), default=None, help="How copies differ in orientation."),
+    click.option("--value", default=None, metavar="NAME", help="What is known of particles: a column of the sheet, or an estimate."),
+    click.option("--extras", default=None, metavar="NAME,…", help="What a point tells besides its place: photons,background,psf_nm."),
+    click.option("--epochs", type=click.IntRange(0), default=None, help="Of training; 0 = as the recipe says."),
+    click.option("--bins", type=click.IntRange(2), default=None, help="Of equal count, along each direction."),
+    click.option("--axes", default=None, metavar="all|none|NAME,…", help="Along which directions bins are registered: unit1,pc1."),
+    click.option("--device", type=click.Choice(["cpu", "cuda"]), default=None, help="Where the network learns."),
+    click.option("--seed", type=click.IntRange(0), default=None, help="Of training and of all draws."),
+    _stating("order"),
+)
 cluster_options = _stack(
     click.option("--method", type=click.Choice(["miro", "dbscan", "none"]), default=None, help="Finds clusters."),
     click.option("--model", default=None, metavar="auto|FOLDER", help="Model of miro; a folder is copied into OUTPUT."),

@@ -112,6 +112,7 @@ def status(place: Place, /, output: Path, as_json: bool) -> None:
     """
     from smlmbatch.campaign import load_plan
     from smlmbatch.progress import add_up, progress_of
+    from smlmbatch.run import ALL_STAGES
     from smlmbatch.submission import campaigns_under
 
     found, unread = [], []
@@ -130,7 +131,7 @@ def status(place: Place, /, output: Path, as_json: bool) -> None:
         print_json(_status_json(total) | ({"campaigns": campaigns} if campaigns else {}))
         return
     for name, progress in found if len(found) > 1 or found[0][0] else ():
-        first, last = progress.stages[0], progress.stages[-1]
+        first, last = progress.stages[0], progress.stages[len(ALL_STAGES) - 1]
         failed = f", {len(progress.failures)} failed" if progress.failures else ""
         say(f"{name}: {progress.fields} fields, {first.done} ingested, {last.done} through{failed}")
     _say_status(total)
@@ -162,9 +163,11 @@ def _say_status(progress: Any) -> None:
         known = f"; about {span(progress.left_s)} of work on one core is left" if progress.left_s is not None else ""
         say(f"nothing is running{known}: run or submit again to go on")
     for owner in progress.silent[:_MOST_NAMED]:
-        say(f"silent: {owner.errand.path} on {owner.host}: its process may be dead; the next run or `clean` looks after it")
+        say(
+            f"silent: {owner.errand.path or 'the campaign'} on {owner.host}: its process may be dead; the next run or `clean` looks after it"
+        )
     for failure in progress.failures:
-        say(f"failed: {failure.path}: {failure.finding}. To mend it: {failure.mend}.")
+        say(f"failed: {failure.path or f'{failure.stage} of the campaign'}: {failure.finding}. To mend it: {failure.mend}.")
 
 
 @click.command()

@@ -24,11 +24,12 @@ from smlmbatch.analyse.tables import legible
 from smlmbatch.campaign import CONFIG, FAILED, RECORD, SAMPLES, Plan, read_record
 from smlmbatch.engine import FieldOutcome, sidecar_name
 from smlmbatch.errors import ConfigError
+from smlmbatch.ordering import order_state
 from smlmbatch.pick.kept import PICKS, kept_file
 from smlmbatch.provenance import hash_file
 from smlmbatch.store.arrays import sealed_digest
 from smlmbatch.store.units import write_whole
-from smlmbatch.upkeep import standing
+from smlmbatch.upkeep import campaign_units, standing
 
 CRATE: Final = "ro-crate-metadata.json"
 _SPECIFICATION: Final = "https://w3id.org/ro/crate/1.1"
@@ -289,6 +290,10 @@ def _units(plan: Plan, outcomes: Sequence[FieldOutcome]) -> Iterator[Entity]:
             name = path.relative_to(plan.output).as_posix()
             facts = {"description": f"{stage} of {legible(outcome.field.path)}", "identifier": sealed_digest(path)}
             yield _file(name, name=path.name, **facts, contentSize=str(path.stat().st_size))
+    for member, path in campaign_units(plan, order_state(plan, outcomes)):
+        name = path.relative_to(plan.output).as_posix()
+        facts = {"description": f"{member.partition('/')[2]} of the campaign", "identifier": sealed_digest(path)}
+        yield _file(name, name=path.name, **facts, contentSize=str(path.stat().st_size))
 
 
 def _folders(plan: Plan, files: Sequence[Entity], units: Sequence[Entity]) -> Iterator[Entity]:

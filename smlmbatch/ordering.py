@@ -36,7 +36,8 @@ CAMPAIGN_STAGES: Final = (ORDER, REGISTER)
 _VERSIONS: Final = {ORDER: 1, REGISTER: 1}  # raised when a change of code changes results
 _LEARNED: Final = ("method", "channel", "least_particles", "turns", "value", "extras", "epochs", "seed", "device", "bins")
 _REGISTERED: Final = ("turns", "most_registered", "seed")
-_PRINCIPAL: Final = 3  # principal axes along which bins are registered where nothing is said
+_PRINCIPAL: Final = ("pc1", "pc2", "pc3")  # principal axes along which bins are registered where nothing is said
+_UNITS: Final = 8  # latent units of a model
 _ALIVE_NATS: Final = 0.05  # a unit that says less has collapsed, and puts nothing in order
 
 
@@ -174,13 +175,20 @@ def _wanted(axes: str, names: Sequence[str], alive: frozenset[str]) -> frozenset
     if axes.strip() in ("", "none"):
         return frozenset()
     if axes.strip() == "all":
-        return frozenset(name for name in names if name in alive or name in ("pc1", "pc2", "pc3", "value"))
+        return frozenset(name for name in names if name in alive or name in (*_PRINCIPAL, "value"))
     chosen = frozenset(name.strip() for name in axes.split(",") if name.strip())
     if unknown := sorted(chosen - set(names)) if names else []:
         raise ConfigError(
             f'order.axes = {axes!r}: wanted "all", "none" or some of {", ".join(names)}; {", ".join(unknown)} is none of them'
         )
     return chosen
+
+
+def most_bins(config: Config) -> int:
+    """How many bins there are at most, before it is known."""
+    named = len([name for name in config.order.axes.split(",") if name.strip()])
+    directions = {"all": _UNITS + len(_PRINCIPAL) + bool(config.order.value.strip()), "none": 0}.get(config.order.axes.strip(), named)
+    return directions * config.order.bins
 
 
 def order_units(plan: Plan, state: OrderState) -> OrderUnits | None:

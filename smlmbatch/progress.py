@@ -13,6 +13,7 @@ from smlmbatch.campaign import Plan
 from smlmbatch.engine import FieldOutcome
 from smlmbatch.hpc.place import Place
 from smlmbatch.hpc.records import UnitRecord, read_records
+from smlmbatch.ordering import CAMPAIGN_STAGES, OrderState, is_ordering, order_state
 from smlmbatch.run import ALL_STAGES
 from smlmbatch.store.attempts import LIVELY_S, Owner, UnitKey, is_dead
 from smlmbatch.store.units import Failure
@@ -71,6 +72,10 @@ def progress_of(plan: Plan, here: Place) -> Progress:
     seconds = _mean_seconds(read_records(plan.output / "logs"))
     stages = tuple(_count(stage, outcomes, units_running, seconds.get(stage)) for stage in ALL_STAGES)
     failures = tuple(outcome.failure for outcome in outcomes if outcome.failure is not None)
+    if is_ordering(plan.config):
+        state = order_state(plan, outcomes)
+        stages += tuple(_count_campaign(stage, state, units_running, seconds.get(stage)) for stage in CAMPAIGN_STAGES)
+        failures += state.failures
     return Progress(len(outcomes), stages, running, silent, failures)
 
 
@@ -95,6 +100,22 @@ def _count(stage: str, outcomes: Sequence[FieldOutcome], at_work: set[UnitKey | 
             counts["running"] += 1
         else:
             counts["failed" if outcome.failure is not None else "to_do"] += 1
+    return _stage_count(stage, counts, mean_s)
+
+
+def _count_campaign(stage: str, state: OrderState, at_work: set[UnitKey | None], mean_s: float | None) -> StageCount:
+    """The same of the campaign's own units; how many bins there are is known when particles are in order."""
+    failed = {failure.fingerprint for failure in state.failures}
+    counts: Counter[str] = Counter()
+    for key in (key for key in state.keys if key.stage == stage):
+        done = key.fingerprint in state.fresh
+        counts["done" if done else "running" if key in at_work else "failed" if key.fingerprint in failed else "to_do"] += 1
+    if stage == CAMPAIGN_STAGES[0] and state.waiting:
+        counts["to_do"] += 1
+    return _stage_count(stage, counts, mean_s)
+
+
+def _stage_count(stage: str, counts: Counter[str], mean_s: float | None) -> StageCount:
     rest = counts["to_do"] + 0.5 * counts["running"]
     left_s = rest * mean_s if mean_s is not None else (0.0 if rest == 0 else None)
     return StageCount(stage, counts["done"], counts["running"], counts["failed"], counts["to_do"], left_s)
@@ -110,10 +131,12 @@ def _mean_seconds(records: Iterable[UnitRecord]) -> dict[str, float]:
 
 def add_up(several: Sequence[Progress]) -> Progress:
     """The progress of several campaigns together."""
-    by_stage = zip(*(progress.stages for progress in several), strict=True)
+    by_stage: dict[str, list[StageCount]] = {}
+    for count in (count for progress in several for count in progress.stages):
+        by_stage.setdefault(count.stage, []).append(count)
     return Progress(
         sum(progress.fields for progress in several),
-        tuple(_add_counts(counts) for counts in by_stage),
+        tuple(_add_counts(counts) for counts in by_stage.values()),
         tuple(owner for progress in several for owner in progress.running),
         tuple(owner for progress in several for owner in progress.silent),
         tuple(failure for progress in several for failure in progress.failures),

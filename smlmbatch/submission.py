@@ -22,6 +22,7 @@ from smlmbatch.hpc.packing import Load
 from smlmbatch.hpc.records import read_records
 from smlmbatch.hpc.site import Site
 from smlmbatch.methods.chosen import choose
+from smlmbatch.ordering import CAMPAIGN_STAGES, ORDER, REGISTER, OrderState, is_ordering, most_bins, order_state
 from smlmbatch.run import ALL_STAGES
 from smlmbatch.samples import Field
 from smlmbatch.stages import FIELD_STAGES
@@ -30,6 +31,7 @@ from smlmbatch.upkeep import standing
 
 CAMPAIGNS = "campaigns.csv"
 END = "report"  # the chain's last job
+_PARTICLE_LOCS = 1000  # of a particle, where nothing is known of them: many
 _NAME = re.compile(r"[\w][\w .+-]{0,99}")
 _TAKEN = {"jobs", "logs", "store", "tables", "report", "models", "picks", CAMPAIGNS, RECORD, SAMPLES, CONFIG.lower(), FAILED}
 
@@ -209,7 +211,7 @@ def gpu_warning(plans: Iterable[Plan], site: Site) -> str:
 
 def loads_of(plans: dict[str, Plan]) -> dict[str, list[Load]]:
     """What every stage has to do in every campaign (folder relative to the root → plan), the end included."""
-    loads: dict[str, list[Load]] = {stage: [] for stage in (*ALL_STAGES, END)}
+    loads: dict[str, list[Load]] = {stage: [] for stage in (*ALL_STAGES, *CAMPAIGN_STAGES, END)}
     for campaign, plan in plans.items():
         costs = costs_of(read_records(plan.output / "logs"))
         for stage, load in _loads_of_campaign(campaign, plan, costs).items():
@@ -231,9 +233,27 @@ def _loads_of_campaign(campaign: str, plan: Plan, costs: Costs) -> dict[str, Loa
         seconds = [cost.seconds(n) if todo else 0.0 for n, todo in zip(locs, busy, strict=True)]
         peak = max((cost.peak_mib(n) for n, todo in zip(locs, busy, strict=True) if todo), default=0.0)
         loads[stage.name] = Load(campaign=campaign, fields=paths, seconds=seconds, peak_mib=peak)
+    loads |= _loads_of_order(campaign, plan, costs, order_state(plan, outcomes), sum(locs))
     end, n = costs.stages[END], len(plan.fields)
     loads[END] = Load(campaign=campaign, fields=[END], seconds=[end.seconds(n)], peak_mib=end.peak_mib(n))
     return loads
+
+
+def _loads_of_order(campaign: str, plan: Plan, costs: Costs, state: OrderState, locs: float) -> dict[str, Load]:
+    """The units of the whole campaign. How many locs lie in particles isn't known before they are picked: as if all did."""
+    if not is_ordering(plan.config):
+        return {}
+    config = plan.config.order
+    in_bin = min(locs / config.bins, config.most_registered * _PARTICLE_LOCS)
+    ordered = state.order is not None and state.order.fingerprint in state.fresh
+    names = [f"{one.name} {one.number}" for one in state.bins] if ordered else [f"bin {n + 1}" for n in range(most_bins(plan.config))]
+    done = [one.key.fingerprint in state.fresh for one in state.bins] if ordered else [False] * len(names)
+    order, register = (costs.stages[stage] for stage in CAMPAIGN_STAGES)
+    seconds = [0.0 if made else register.seconds(in_bin) for made in done]
+    return {
+        ORDER: Load(campaign=campaign, fields=[ORDER], seconds=[0.0 if ordered else order.seconds(locs)], peak_mib=order.peak_mib(locs)),
+        REGISTER: Load(campaign=campaign, fields=names, seconds=seconds, peak_mib=register.peak_mib(in_bin)),
+    }
 
 
 def _size(plan: Plan, field: Field) -> int:

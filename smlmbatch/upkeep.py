@@ -20,6 +20,7 @@ from smlmbatch.errors import ConfigError, SmlmbatchError
 from smlmbatch.hpc.place import Place
 from smlmbatch.methods.chosen import MODELS, ROLES, section_of
 from smlmbatch.methods.folders import known_copies
+from smlmbatch.ordering import CAMPAIGN, OrderState, member_name, order_state
 from smlmbatch.pick.kept import PICKS, unused_copies
 from smlmbatch.run import ALL_STAGES, RunOptions, field_tasks
 from smlmbatch.store.attempts import STALE_AFTER_S
@@ -70,10 +71,14 @@ def set_digest(members: Mapping[str, str]) -> str:
 
 def _missing(plan: Plan) -> Iterator[tuple[str, str]]:
     """Units that should be there: of fields that have not failed, all stages."""
-    for outcome in standing(plan, trust_cache=True):
+    outcomes = standing(plan, trust_cache=True)
+    for outcome in outcomes:
         for stage in ALL_STAGES if outcome.failure is None else ():
             if stage not in outcome.fresh:
                 yield f"{outcome.field.key}/{stage}", "missing: not made yet, or its input is not known any more; run again"
+    state = order_state(plan, outcomes)
+    for key in state.undone:
+        yield member_name(state, key), "missing: not made yet; run again"
 
 
 def check_table(path: Path) -> tuple[str, str]:
@@ -89,10 +94,19 @@ def check_table(path: Path) -> tuple[str, str]:
 
 
 def _current_units(plan: Plan) -> Iterator[tuple[str, Path]]:
-    for outcome in standing(plan, trust_cache=True):
+    outcomes = standing(plan, trust_cache=True)
+    for outcome in outcomes:
         for stage, key in outcome.keys.items():
             if stage in outcome.fresh:
                 yield f"{outcome.field.key}/{stage}", plan.store.unit_path(key)
+    yield from campaign_units(plan, order_state(plan, outcomes))
+
+
+def campaign_units(plan: Plan, state: OrderState) -> Iterator[tuple[str, Path]]:
+    """(name among the members, file) of the campaign's own units that are published."""
+    for key in state.keys:
+        if key.fingerprint in state.fresh:
+            yield member_name(state, key), plan.store.unit_path(key)
 
 
 def check_unit(path: Path) -> tuple[str, str]:
@@ -123,6 +137,9 @@ def find_rubbish(plan: Plan, *, here: Place | None = None, stale_after_s: float 
     outcomes = standing(plan)
     known = {o.field.key: {k.unit_name.split(".")[0] for k in o.keys.values()} for o in outcomes}
     unsure = {o.field.key for o in outcomes if not o.keys}
+    state = order_state(plan, outcomes)
+    known[CAMPAIGN] = {key.unit_name.split(".")[0] for key in state.keys}
+    unsure |= {CAMPAIGN} if state.waiting else set()
     found = [Rubbish(path, "abandoned attempt") for path in plan.store.abandoned_attempts(here, stale_after_s)]
     for path in plan.store.files():
         field = path.parent.name

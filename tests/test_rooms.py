@@ -21,7 +21,7 @@ LEVELS = (
     {"run"},
     {"upkeep", "together"},
     {"progress", "submission", "against", "across", "crate"},
-    {"cli_options", "cli_talk", "cli_work", "cli_watch", "cli_learn", "cli_pool", "cli_score", "cli_tools"},
+    {"cli_options", "cli_talk", "cli_work", "cli_shared", "cli_watch", "cli_learn", "cli_pool", "cli_score", "cli_tools"},
     {"cli", "__main__", "__init__"},
 )
 STAGE_ROOMS = LEVELS[3]
@@ -33,7 +33,7 @@ ONLY_IN = {
     "torch": {"simulate", "methods", "train", "embed", "cluster", "pick", "order"},
     "torch_geometric": {"methods", "train", "cluster"},
     "umap": {"analyse"},
-    "click": {"cli", "cli_options", "cli_talk", "cli_work", "cli_watch", "cli_learn", "cli_pool", "cli_score", "cli_tools"},
+    "click": {"cli", "cli_options", "cli_talk", "cli_work", "cli_shared", "cli_watch", "cli_learn", "cli_pool", "cli_score", "cli_tools"},
     "h5py": {"ingest", "simulate", "export"},
     "shapely": {"tile", "simulate", "analyse", "report", "score"},
 }

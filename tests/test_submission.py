@@ -11,7 +11,7 @@ import pytest
 
 from smlmbatch import submission
 from smlmbatch.campaign import load_plan, plan_campaign
-from smlmbatch.cli_work import _one_by_one
+from smlmbatch.cli_shared import one_by_one
 from smlmbatch.config import Config, EmbedConfig
 from smlmbatch.errors import ConfigError, RankLost
 from smlmbatch.hpc.site import Site, site_from_dict
@@ -208,7 +208,7 @@ def test_a_lost_rank_ends_the_task_and_not_one_campaign_of_it(tmp_path):
         raise RankLost("gone") if output.name == "b" else ConfigError("no such thing")
 
     with pytest.raises(RankLost):
-        _one_by_one([(tmp_path / name, None, "") for name in "abc"], work)
+        one_by_one([(tmp_path / name, None, "") for name in "abc"], work)
     assert begun == ["a", "b"]
 
 

@@ -13,8 +13,9 @@ from typing import Any
 from smlmbatch.campaign import Plan
 from smlmbatch.config import Config
 from smlmbatch.engine import FieldOutcome
+from smlmbatch.ordering import CAMPAIGN, order_state
 from smlmbatch.stages import FIELD_STAGES
-from smlmbatch.upkeep import check_unit, standing
+from smlmbatch.upkeep import campaign_units, check_unit, standing
 
 _SUFFIX = ".zarr.zip"
 _SHOWN = 16  # hex digits of a fingerprint in a file name
@@ -59,7 +60,14 @@ def look_at(plan: Plan) -> Standing:
     """Find a campaign's units and recompute the digest of each; reads everything, INPUT need not be there."""
     outcomes = {outcome.field.key: outcome for outcome in standing(plan, trust_cache=True)}
     units = {key: {found.stage: found for found in _units_of(plan, outcome)} for key, outcome in outcomes.items()}
-    return Standing(plan=plan, outcomes=outcomes, units=units)
+    own = {found.stage: found for found in _campaign_units(plan, list(outcomes.values()))}
+    return Standing(plan=plan, outcomes=outcomes, units=units | ({CAMPAIGN: own} if own else {}))
+
+
+def _campaign_units(plan: Plan, outcomes: list[FieldOutcome]) -> Iterator[Unit]:
+    """Those of the whole campaign, of this version alone; a bin's stage is called as its member: register pc1 7."""
+    for name, path in campaign_units(plan, order_state(plan, outcomes)):
+        yield _read(name.partition("/")[2], path, outdated=False)
 
 
 def _units_of(plan: Plan, outcome: FieldOutcome) -> Iterator[Unit]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from smlmbatch.against.current import Standing, Unit, look_at
 from smlmbatch.against.reasons import Reason, changes, why
 from smlmbatch.campaign import Plan
+from smlmbatch.ordering import CAMPAIGN
 from smlmbatch.samples import Field
 from smlmbatch.stages import FIELD_STAGES
 from smlmbatch.upkeep import TABLES, check_table, set_digest
@@ -96,6 +97,9 @@ def _units(here: Standing, there: Standing) -> Iterator[Member]:
         path = (here.outcomes.get(key) or there.outcomes[key]).field.path
         for stage in sorted(ours.keys() | theirs.keys(), key=lambda name: (order.index(name) if name in order else len(order), name)):
             yield _member(path, key, stage, here, there)
+    for stage in sorted(here.units.get(CAMPAIGN, {}).keys() | there.units.get(CAMPAIGN, {}).keys()):
+        found = _member(CAMPAIGN, CAMPAIGN, stage, here, there)
+        yield dataclasses.replace(found, field=f"{CAMPAIGN}, {stage}", stage=stage.split()[0])
 
 
 def _member(path: str, key: str, stage: str, here: Standing, there: Standing) -> Member:
@@ -123,6 +127,8 @@ def _why_missing(key: str, here: Standing, there: Standing, *, there_lacks: bool
     """Why a campaign has no unit that the other has."""
     lacking, having, where = (there, here, "there") if there_lacks else (here, there, "here")
     outcome = lacking.outcomes.get(key)
+    if key == CAMPAIGN:
+        return Reason("unfinished", f"not made {where}")
     if outcome is None:
         content = having.outcomes[key].source_sha256
         twins = [other.field.path for other in lacking.outcomes.values() if content and other.source_sha256 == content]
@@ -182,7 +188,7 @@ def _labels(field: Field) -> dict[str, str]:
 
 def _of_settings(here: Plan, there: Plan) -> Iterator[Reason]:
     """Settings that no unit depends on; the others are told at the units."""
-    of_units = {section for stage in FIELD_STAGES for section in (*stage.sections, *stage.settings(here.config))}
+    of_units = {section for stage in FIELD_STAGES for section in (*stage.sections, *stage.settings(here.config))} | {"order"}
     for section in (field.name for field in dataclasses.fields(here.config) if field.name not in of_units):
         old, new = (dataclasses.asdict(getattr(plan.config, section)) for plan in (there, here))
         for key, before, now in changes(old, new):

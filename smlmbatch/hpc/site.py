@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from smlmbatch.errors import ConfigError
 
-STAGES = ("ingest", "tile", "quality", "measure", "embed", "cluster", "pick", "report")  # in the order of the chain
+STAGES = ("ingest", "tile", "quality", "measure", "embed", "cluster", "pick", "order", "register", "report")  # in the order of the chain
 SHARED = ("embed", "cluster")  # those whose tasks may be several ranks
 
 # Options of sbatch that the chain itself gives: two of one kind and SLURM quietly takes the last.
@@ -169,6 +169,8 @@ class StageAsks:
     embed: StageAsk = field(default_factory=StageAsk)
     cluster: StageAsk = field(default_factory=StageAsk)
     pick: StageAsk = field(default_factory=StageAsk)
+    order: StageAsk = field(default_factory=StageAsk)
+    register: StageAsk = field(default_factory=StageAsk)
     report: StageAsk = field(default_factory=StageAsk)
 
     def __post_init__(self) -> None:
