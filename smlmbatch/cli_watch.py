@@ -163,9 +163,7 @@ def _say_status(progress: Any) -> None:
         known = f"; about {span(progress.left_s)} of work on one core is left" if progress.left_s is not None else ""
         say(f"nothing is running{known}: run or submit again to go on")
     for owner in progress.silent[:_MOST_NAMED]:
-        say(
-            f"silent: {owner.errand.path or 'the campaign'} on {owner.host}: its process may be dead; the next run or `clean` looks after it"
-        )
+        say(f"silent: {owner.errand.path or 'the campaign'} on {owner.host}: it may be dead; the next run or `clean` looks after it")
     for failure in progress.failures:
         say(f"failed: {failure.path or f'{failure.stage} of the campaign'}: {failure.finding}. To mend it: {failure.mend}.")
 
