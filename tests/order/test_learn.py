@@ -1,0 +1,75 @@
+"""The parts of the unit `order`: directions, bins, values; what the settings may name."""
+
+import numpy as np
+import pytest
+
+from smlmbatch.config import OrderConfig
+from smlmbatch.errors import ConfigError
+from smlmbatch.order.learn import VALUE, _extras, bin_numbers, enough_epochs, estimate_all, find_directions
+from smlmbatch.simulate.particles import draw_pores_2d, draw_pores_3d
+from tests.methods.pcvae.drawn import as_set
+
+
+def latents(n: int = 200, units: int = 3) -> np.ndarray:
+    rng = np.random.default_rng(5)
+    return (rng.normal(size=(n, units)) * [3.0, 1.0, 0.3] + [5.0, 0, 0]).astype(np.float32)
+
+
+def test_directions_are_units_and_principal_axes():
+    found = find_directions(latents(), None, seed=0)
+    assert found.names == ["unit1", "unit2", "unit3", "pc1", "pc2", "pc3"]
+    places = found.places(latents())
+    np.testing.assert_array_equal(places[:, :3], latents().astype(np.float64))
+    centred = latents() - latents().mean(axis=0, dtype=np.float64)
+    variances = np.linalg.svd(centred, compute_uv=False) ** 2 / len(centred)
+    assert places[:, 3:].var(axis=0) == pytest.approx(variances, rel=1e-6)
+    assert found.share[:3] == [None] * 3
+    assert found.share[3:] == pytest.approx(variances / variances.sum())
+
+
+def test_direction_of_a_value_is_found_on_one_half():
+    x = latents()
+    rng = np.random.default_rng(1)
+    value = x @ [0.2, -1.0, 0.0] + rng.normal(0, 0.05, len(x))
+    value[::4] = np.nan
+    found = find_directions(x, value, seed=3)
+    assert found.names[-1] == VALUE
+    place, known = found.places(x)[:, -1], np.isfinite(value)
+    assert np.corrcoef(place[known], value[known])[0, 1] > 0.99
+    kept = np.sort(np.random.default_rng(np.random.SeedSequence(3, spawn_key=(0x0A1F,))).permutation(known.sum())[: known.sum() // 2])
+    changed = value.copy()
+    rest = np.setdiff1d(np.flatnonzero(known), np.flatnonzero(known)[kept])
+    changed[rest] = -changed[rest]
+    np.testing.assert_array_equal(find_directions(x, changed, seed=3).vector, found.vector)
+
+
+@pytest.mark.parametrize("value", [np.full(200, np.nan), np.r_[np.arange(10.0), np.full(190, np.nan)], np.full(200, 3.0)])
+def test_a_value_of_too_few_or_of_one_size_gives_no_direction(value):
+    assert VALUE not in find_directions(latents(), value, seed=0).names
+
+
+@pytest.mark.parametrize(("n", "bins", "wanted"), [(218, 20, [11] * 19 + [9]), (1400, 20, [70] * 20), (60, 20, [8] * 7 + [4])])
+def test_bins_hold_equal_counts(n, bins, wanted):
+    place = np.random.default_rng(0).permutation(n) / 7.0
+    number = bin_numbers(place, bins)
+    assert np.bincount(number).tolist() == wanted
+    assert all(place[number == b].max() < place[number == b + 1].min() for b in range(len(wanted) - 1))
+
+
+def test_epochs_are_fewer_for_more_particles():
+    assert [enough_epochs(4, n) for n in (20, 360, 1400, 10**6)] == [400, 62, 16, 4]
+
+
+def test_estimates_are_near_the_truth():
+    flat, deep = draw_pores_2d(3, count=40), draw_pores_3d(3, count=40)
+    found = estimate_all(as_set(flat))
+    assert np.median(np.abs(found["circle_radius_nm"] - flat.radius_nm)) < 2
+    assert np.isnan(found["layer_height_nm"]).all()
+    found = estimate_all(as_set(deep))
+    assert np.nanmedian(np.abs(found["layer_height_nm"] - deep.height_nm)) < 8
+
+
+def test_extras_are_named_in_the_settings():
+    assert _extras(OrderConfig(extras="photons, psf_nm")) == ("photons", "psf_nm")
+    with pytest.raises(ConfigError, match="colour is none of them"):
+        _extras(OrderConfig(extras="photons,colour"))
