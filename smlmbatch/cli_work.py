@@ -255,7 +255,7 @@ def order(place: Place, /, output: Path, tasks: Path | None, stated: dict[str, A
 @work_options
 @pass_place
 def register(place: Place, /, output: Path, part: Cut | None, tasks: Path | None, **options: Any) -> None:
-    """Register the particles of each bin to each other: super-particles (putting them in order first, if they are not).
+    """Register the particles of each bin to each other: super-particles (doing first what comes before it, the order too).
 
     \b
     smlmbatch register results/ --workers 4
@@ -265,11 +265,15 @@ def register(place: Place, /, output: Path, part: Cut | None, tasks: Path | None
 
     def work(campaign: Path, cut: Cut | None, submission: str) -> int:
         from smlmbatch.campaign import load_plan
-        from smlmbatch.ordering import CAMPAIGN_STAGES
+        from smlmbatch.ordering import CAMPAIGN_STAGES, is_ordering
+        from smlmbatch.stages import stages_until
         from smlmbatch.upkeep import standing
 
         plan = load_plan(campaign)
-        work = run_options_of(options | EVERY, place, cut, submission=submission)
+        work = run_options_of(options | EVERY, place, cut, stages=stages_until("pick", plan.config), submission=submission)
+        outcomes = work_fields(plan, work)
+        if not is_ordering(plan.config):
+            return part_code(outcomes, work)
         return campaign_code(plan, standing(plan, trust_cache=True), work, stages=CAMPAIGN_STAGES)
 
     sys.exit(one_by_one(shares_of(output, place, part, tasks), work))

@@ -9,6 +9,7 @@ import pytest
 
 from smlmbatch.cli import cli
 from smlmbatch.hpc.site import STAGES
+from smlmbatch.ordering import CAMPAIGN_STAGES
 from smlmbatch.stages import FIELD_STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -63,12 +64,12 @@ def test_each_stage_has_one_template_with_one_call(stage):
 
 def test_dask_does_all_stages_of_a_field():
     (call,) = calls(ROOT / "jobs" / "dask.sbatch")
-    assert understood(call[1]) == FIELD_STAGES[-1].name
+    assert understood(call[1]) == CAMPAIGN_STAGES[-1]
     assert "tasks-dask.csv" in call[1]
 
 
 def test_no_stage_is_forgotten():
-    assert set(STAGES) == {stage.name for stage in FIELD_STAGES} | {"report"}
+    assert (*(stage.name for stage in FIELD_STAGES), *CAMPAIGN_STAGES, "report") == STAGES
     pipeline = (ROOT / "jobs" / "pipeline.sh").read_text()
     assert f"for stage in {' '.join(STAGES)} dask;" in pipeline
 

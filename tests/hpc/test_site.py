@@ -22,6 +22,7 @@ from smlmbatch.hpc.site import (
     site_from_dict,
     split_variables,
 )
+from smlmbatch.ordering import CAMPAIGN_STAGES
 from smlmbatch.stages import FIELD_STAGES
 
 EXAMPLE = Path(__file__).parents[2] / "jobs" / "site.example.toml"
@@ -38,7 +39,7 @@ def test_example_is_the_defaults_and_names_every_key():
 
 
 def test_stages_are_those_of_the_pipeline():
-    assert (*(stage.name for stage in FIELD_STAGES), "report") == STAGES
+    assert (*(stage.name for stage in FIELD_STAGES), *CAMPAIGN_STAGES, "report") == STAGES
     assert tuple(stage.name for stage in FIELD_STAGES if stage.shared) == SHARED
 
 
@@ -52,7 +53,7 @@ def test_empty_profile(tmp_path):
     [
         ("[slurm]\npartion = 'a'", "unknown key slurm.partion; known are slurm.partition, slurm.account"),
         ("[slrum]\n", "unknown key slrum; known are software, slurm, stage"),
-        ("[stage.order]\n", "unknown key stage.order; known are stage.ingest"),
+        ("[stage.sort]\n", "unknown key stage.sort; known are stage.ingest"),
         ("stage = 3", "stage = 3: wanted a section [stage]"),
         ("[slurm]\nthrottle = '8'", "slurm.throttle = '8': wanted a int"),
         ("[slurm]\nthrottle = true", "slurm.throttle = True: wanted a int"),
