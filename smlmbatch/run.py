@@ -44,7 +44,7 @@ from smlmbatch.work import Campaign, FieldResult
 
 ALL_STAGES = tuple(stage.name for stage in FIELD_STAGES)
 REPORT = "report"  # the campaign's end, tables included, as --only and --skip call it
-_TABLES_VERSION = 6
+_TABLES_VERSION = 7
 _EMBEDDINGS_VERSION = 1
 _REPORT_VERSION = 8
 _EMBEDDED = ("measure", "embed")  # stages whose units the tables of embeddings are made of
@@ -349,8 +349,8 @@ def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk, *, force: b
     _warn_of_twins(outcomes, talk)
     state = [[_labels(outcome), _unit_state(outcome)] for outcome in outcomes]
     judging = {"compare": dataclasses.asdict(plan.config.compare), "quality": dataclasses.asdict(plan.config.quality)}
-    ordered = sorted(order.fresh)
-    tables = fingerprint(version=_TABLES_VERSION, fields=state, order=ordered, **judging)
+    ordered, grouped = sorted(order.fresh), [plan.config.order.groups, plan.config.order.grouped_by, plan.config.order.seed]
+    tables = fingerprint(version=_TABLES_VERSION, fields=state, order=ordered, grouped=grouped, **judging)
     embeddings = _embeddings_fingerprint(plan, outcomes)
     page = fingerprint(
         version=_REPORT_VERSION,

@@ -345,7 +345,21 @@ def table_of_columns() -> str:
     picked = "One row per particle of the stage `pick`, fields in the same order."
     particles = _markdown("particles.parquet", picked, PARTICLE_COLUMNS)
     embedding = "".join(_markdown(f"{name}.parquet", rows, columns) for name, (rows, columns) in _EMBEDDING_TABLES.items())
-    return f"{_HEAD}{fields}{_LABELS}{rois}{clusters}{particles}{quality}{comparisons}{embedding}"
+    order = "".join(_markdown(f"{name}.parquet", rows, columns) for name, (rows, columns) in order_tables().items())
+    return f"{_HEAD}{fields}{_LABELS}{rois}{clusters}{particles}{order}{quality}{comparisons}{embedding}"
+
+
+def order_tables() -> "Mapping[str, tuple[str, Mapping[str, Column]]]":
+    """Tables of particles in order: what a row is, and the columns."""
+    from smlmbatch.analyse.order_columns import ORDER_AXIS_COLUMNS, ORDER_BIN_COLUMNS, ORDER_COLUMNS  # imports this module
+
+    places = "A column for each latent unit and principal axis follows, `unit1`, `pc1` and so on: its place along it."
+    compared = "`order_comparisons.parquet` has the columns of `comparisons`, with particles in place of ROIs."
+    return {
+        "order": (f"One row per particle in order, fields in that of `fields`. {places}", ORDER_COLUMNS),
+        "order_bins": ("One row per direction and bin.", ORDER_BIN_COLUMNS),
+        "order_axes": (f"One row per direction and quantity. {compared}", ORDER_AXIS_COLUMNS),
+    }
 
 
 _EMBEDDING_TABLES: Final[Mapping[str, tuple[str, Mapping[str, Column]]]] = {

@@ -69,7 +69,12 @@ def _write(path: Path, found: Sequence[Comparison], fingerprint: str) -> None:
 
     schema = arrow_schema(COMPARISON_COLUMNS).with_metadata({FINGERPRINT_KEY: fingerprint.encode()})
     with appears_whole(path) as partial:
-        pq.write_table(pa.Table.from_pylist([_row(one) for one in found], schema=schema), partial, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(comparison_rows(found), schema=schema), partial, compression="zstd")
+
+
+def comparison_rows(found: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Records as rows, with null where a number is undefined."""
+    return [_row(one) for one in found]
 
 
 def read_comparisons(output: Path, *, name: str = "comparisons") -> list[Comparison]:

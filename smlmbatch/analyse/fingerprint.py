@@ -9,7 +9,8 @@ MADE_WITH_KEY: Final = b"smlmbatch_made_with"  # of `embeddings`: model, setting
 UMAP_KEY: Final = (
     b"smlmbatch_umap"  # of `embeddings`: channels whose map is UMAP (null = all together), as JSON; others have principal axes
 )
-TABLE_NAMES: Final = ("fields", "rois", "quality", "comparisons", "clusters", "cluster_comparisons", "particles")
+ORDER_NAMES: Final = ("order", "order_bins", "order_axes", "order_comparisons")  # of particles in order
+TABLE_NAMES: Final = ("fields", "rois", "quality", "comparisons", "clusters", "cluster_comparisons", "particles", *ORDER_NAMES)
 # of the embedding; with a fingerprint of their own, as they take long and depend on less
 EMBEDDING_NAMES: Final = ("embeddings", "embedding_scores", "embedding_clusters", "embedding_distances", "embedding_flags")
 ALL_NAMES: Final = (*TABLE_NAMES, *EMBEDDING_NAMES)

@@ -69,6 +69,7 @@ def write_tables(campaign: Campaign, *, fingerprint: str) -> None:
         conditions can't be compared as `[compare]` asks; fields and ROIs are written nevertheless
     """
     from smlmbatch.analyse.comparisons import write_comparisons  # imports this module
+    from smlmbatch.analyse.heterogeneity import write_order
 
     folder = campaign.output / "tables"
     with ExitStack() as stack:
@@ -90,6 +91,7 @@ def write_tables(campaign: Campaign, *, fingerprint: str) -> None:
                 clusters.add_table(found)
             if row["status"] != "failed" and {"ingest", _PICK} <= result.units.keys():
                 particles.add_table(_particle_table(result))
+    write_order(campaign, names_of=_order_names(campaign), fingerprint=fingerprint)
     write_comparisons(campaign.output, config=campaign.config, fingerprint=fingerprint)
 
 
@@ -219,6 +221,15 @@ def _names(result: FieldResult) -> dict[str, str]:
     """Columns that are the same in all rows of a field."""
     field = result.field
     return {name: legible(getattr(field, name)) for name in ("key", "replicate", "batch")} | {"field": legible(field.name)}
+
+
+def _order_names(campaign: Campaign) -> dict[str, dict[str, str]]:
+    """What each field's particles in order are called, those of the channel in order."""
+    if campaign.order is None:
+        return {}
+    with UnitReader(campaign.order.order) as order:
+        channel = order.attrs["channel"] or 0
+    return {result.field.key: _names(result) | {"condition": _conditions(result)(channel)} for result in campaign.fields}
 
 
 def _conditions(result: FieldResult) -> Callable[[int], str]:
