@@ -323,14 +323,30 @@ def _ranks(columns: Floats) -> Floats:
 
 def _compared(output: Path, rows: Mapping[str, Any], columns: Mapping[str, Column], *, config: Config) -> list[Any]:
     """Conditions compared along directions, and in what was estimated; particles stand for regions."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = _table(rows, columns)
-    told = [name for name in (*_COMPARED, *ESTIMATES, "n_points") if name in table.column_names and table[name].null_count < len(table)]
+    table = with_rois_columns(_table(rows, columns))
+    fields = pq.ParquetFile(table_path(output, "fields")).read()
+    return compare(table, fields, config=config.compare, min_locs=1, descriptors=compared_columns(table))
+
+
+def comparable_particles(output: Path) -> "pa.Table":
+    """The table `order` with the columns that make its rows comparable as regions are."""
+    import pyarrow.parquet as pq
+
+    return with_rois_columns(pq.ParquetFile(table_path(output, "order")).read())
+
+
+def compared_columns(table: "pa.Table") -> list[str]:
+    """What conditions are compared in: the first axes, and estimates that some particle has."""
+    return [name for name in (*_COMPARED, *ESTIMATES, "n_points") if name in table.column_names and table[name].null_count < len(table)]
+
+
+def with_rois_columns(table: "pa.Table") -> "pa.Table":
+    """Particles in place of regions: all kept, all with locs enough, of no region of the cell."""
+    import pyarrow as pa
+
     n = len(table)
     for name, values in (("kept", pa.array([True] * n)), ("n_locs", pa.array([1] * n)), ("region", pa.nulls(n, pa.string()))):
         table = table.append_column(name, values)
-    table = table.append_column("distance_to_edge_nm", pa.nulls(n, pa.float64()))
-    fields = pq.ParquetFile(table_path(output, "fields")).read()
-    return compare(table, fields, config=config.compare, min_locs=1, descriptors=told)
+    return table.append_column("distance_to_edge_nm", pa.nulls(n, pa.float64()))

@@ -32,6 +32,7 @@ from smlmbatch.report.field_pages import write_field_pages
 from smlmbatch.report.gallery import Gallery
 from smlmbatch.report.methods import methods
 from smlmbatch.report.numbers import Numbers, file_suffix, gather
+from smlmbatch.report.order_section import show_order
 from smlmbatch.report.page import Markup, document, element, join, section, table
 from smlmbatch.report.particle_section import show_particles
 from smlmbatch.report.quality_overview import read_checks, show_quality
@@ -158,6 +159,7 @@ def _sections(evidence: _Evidence, *, software: Mapping[str, str], run: Mapping[
         "clusters": [
             show_clusters(evidence.clusters, titles_of=channel_titles(rows), gallery=evidence.gallery),
             show_particles(campaign, titles_of=channel_titles(rows)),
+            show_order(campaign, gallery=evidence.gallery),
         ],
         "embedding": [show_section(evidence.embeddings, titles=channel_titles(rows), gallery=evidence.gallery)],
         "pictures": [show_pictures(campaign, rows)],

@@ -56,6 +56,17 @@ _TITLES = {
     "cluster_hull_nm2": Title("Area of the hull", "10³ nm²", 1000.0),
     "cluster_eccentricity": Title("Eccentricity", "0 round, 1 line"),
     "cluster_nearest_nm": Title("Nearest other cluster", "nm"),
+    # of particles in order
+    "pc1": Title("Place along principal axis 1", "a. u."),
+    "pc2": Title("Place along principal axis 2", "a. u."),
+    "pc3": Title("Place along principal axis 3", "a. u."),
+    "supervised": Title("Place along the known value", "a. u."),
+    "circle_radius_nm": Title("Radius, circle fit", "nm"),
+    "mean_radius_nm": Title("Radius, mean distance", "nm"),
+    "median_radius_nm": Title("Radius, median distance", "nm"),
+    "layer_height_nm": Title("Height, two layers", "nm"),
+    "level_height_nm": Title("Height, two Gaussians", "nm"),
+    "n_points": Title("Locs per particle", "locs", decimals=1),
 }
 _NOT_SHOWN = ("ripley_n",)  # bookkeeping, in the tables only
 
