@@ -37,6 +37,8 @@ _VERSIONS: Final = {ORDER: 1, REGISTER: 1}  # raised when a change of code chang
 _LEARNED: Final = ("method", "channel", "least_particles", "turns", "value", "extras", "epochs", "seed", "device", "bins")
 _REGISTERED: Final = ("turns", "most_registered", "seed")
 _PRINCIPAL: Final = ("pc1", "pc2", "pc3")  # principal axes along which bins are registered where nothing is said
+_LEAST_SHARE: Final = 0.01  # of the variance of latents; bins along a lesser axis are of nothing
+VALUE: Final = "value"
 _UNITS: Final = 8  # latent units of a model
 _ALIVE_NATS: Final = 0.05  # a unit that says less has collapsed, and puts nothing in order
 
@@ -142,8 +144,8 @@ def _bin_parts(order: str, config: OrderConfig, name: str, number: int) -> dict[
 
 
 def _bins_of(path: Path, order: UnitKey, config: OrderConfig) -> Iterator[Bin]:
-    names, alive, bins = _directions_of(str(path))
-    wanted = _wanted(config.axes, names, alive)
+    names, telling, bins = _directions_of(str(path))
+    wanted = _wanted(config.axes, names, telling)
     for direction, name in enumerate(names):
         for number in range(bins) if name in wanted else ():
             yield Bin(
@@ -153,18 +155,19 @@ def _bins_of(path: Path, order: UnitKey, config: OrderConfig) -> Iterator[Bin]:
 
 @lru_cache(maxsize=16)  # a published unit never changes
 def _directions_of(path: str) -> tuple[tuple[str, ...], frozenset[str], int]:
-    """(names of the directions, units among them that are alive, bins)."""
+    """(names of the directions, those among them that say something, bins)."""
     from smlmbatch.store.arrays import UnitReader
 
     with UnitReader(Path(path)) as unit:
         if unit.attrs["why_none"]:
             return (), frozenset(), 0
-        alive = unit.read("nats") > _ALIVE_NATS
-        names = tuple(unit.attrs["directions"])
-        return names, frozenset(f"unit{number}" for number, lives in enumerate(alive, start=1) if lives), unit.array("decoded_nm").shape[1]
+        names, shares = tuple(unit.attrs["directions"]), dict(zip(unit.attrs["directions"], unit.attrs["shares"], strict=True))
+        units = {f"unit{number}" for number, nats in enumerate(unit.read("nats"), start=1) if nats > _ALIVE_NATS}
+        axes = {name for name in _PRINCIPAL if shares.get(name, 0.0) >= _LEAST_SHARE}
+        return names, frozenset({*units, *axes, VALUE}) & frozenset(names), unit.array("decoded_nm").shape[1]
 
 
-def _wanted(axes: str, names: Sequence[str], alive: frozenset[str]) -> frozenset[str]:
+def _wanted(axes: str, names: Sequence[str], telling: frozenset[str]) -> frozenset[str]:
     """Names of the directions along which bins are registered.
 
     Raises
@@ -175,7 +178,7 @@ def _wanted(axes: str, names: Sequence[str], alive: frozenset[str]) -> frozenset
     if axes.strip() in ("", "none"):
         return frozenset()
     if axes.strip() == "all":
-        return frozenset(name for name in names if name in alive or name in (*_PRINCIPAL, "value"))
+        return telling
     chosen = frozenset(name.strip() for name in axes.split(",") if name.strip())
     if unknown := sorted(chosen - set(names)) if names else []:
         raise ConfigError(

@@ -8,7 +8,7 @@ the root of n).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,7 @@ from smlmbatch.analyse.order_columns import (
     QUANTITIES,
     SUPERVISED,
 )
+from smlmbatch.analyse.results import Comparison
 from smlmbatch.analyse.statistics import compare
 from smlmbatch.analyse.super_particles import aligned_series, registered_directions
 from smlmbatch.clustering.particle_shapes import FWHM_OF_SD, circle_radii, layer_heights
@@ -45,7 +46,8 @@ VALUE: Final = "value"
 _ALIVE_NATS: Final = 0.05  # as the stage has it: a unit that says less has collapsed
 _LEAST: Final = 8  # particles of which a quantity is known, for a correlation
 _KINDS: Final = ("unit", "pc", VALUE)
-_COMPARED: Final = ("pc1", "pc2", "pc3", SUPERVISED)
+_COMPARED: Final = ("pc1", "pc2", "pc3")
+_LEAST_SHARE: Final = 0.01  # of the variance of latents; conditions are not compared along a lesser axis
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ def write_order(campaign: Campaign, *, names_of: Mapping[str, Mapping[str, str]]
     _write(table_path(folder, "order"), _table(rows, columns), fingerprint)
     _write(table_path(folder, "order_bins"), _of_rows(bins, ORDER_BIN_COLUMNS), fingerprint)
     _write(table_path(folder, "order_axes"), _of_rows(axes, ORDER_AXIS_COLUMNS), fingerprint)
-    compared = _compared(folder, rows, columns, config=campaign.config) if rows else []
+    leading = [] if ordered is None else [name for name in _COMPARED if _share_of(ordered, name) >= _LEAST_SHARE]
+    compared = _compared(folder, rows, columns, axes=leading, config=campaign.config) if rows else []
     _write(table_path(folder, "order_comparisons"), _of_rows(comparison_rows(compared), COMPARISON_COLUMNS), fingerprint)
 
 
@@ -321,13 +324,26 @@ def _ranks(columns: Floats) -> Floats:
 # ---- conditions
 
 
-def _compared(output: Path, rows: Mapping[str, Any], columns: Mapping[str, Column], *, config: Config) -> list[Any]:
+def _share_of(ordered: Ordered, name: str) -> float:
+    return (ordered.shares[ordered.names.index(name)] or 0.0) if name in ordered.names else 0.0
+
+
+def _compared(
+    output: Path, rows: Mapping[str, Any], columns: Mapping[str, Column], *, axes: Sequence[str], config: Config
+) -> list[Comparison]:
     """Conditions compared along directions, and in what was estimated; particles stand for regions."""
     import pyarrow.parquet as pq
 
     table = with_rois_columns(_table(rows, columns))
     fields = pq.ParquetFile(table_path(output, "fields")).read()
-    return compare(table, fields, config=config.compare, min_locs=1, descriptors=compared_columns(table))
+    told = [name for name in (*axes, SUPERVISED, *ESTIMATES, "n_points") if table[name].null_count < len(table)]
+    found = compare(table, fields, config=config.compare, min_locs=1, descriptors=told)
+    return [_without_ratio(one) if one.descriptor in (*axes, SUPERVISED) else one for one in found]
+
+
+def _without_ratio(one: Comparison) -> Comparison:
+    """Places have no zero that means anything, so none is so many times another."""
+    return replace(one, ratio=np.nan, ratio_low=np.nan, ratio_high=np.nan)
 
 
 def comparable_particles(output: Path) -> "pa.Table":
@@ -335,11 +351,6 @@ def comparable_particles(output: Path) -> "pa.Table":
     import pyarrow.parquet as pq
 
     return with_rois_columns(pq.ParquetFile(table_path(output, "order")).read())
-
-
-def compared_columns(table: "pa.Table") -> list[str]:
-    """What conditions are compared in: the first axes, and estimates that some particle has."""
-    return [name for name in (*_COMPARED, *ESTIMATES, "n_points") if name in table.column_names and table[name].null_count < len(table)]
 
 
 def with_rois_columns(table: "pa.Table") -> "pa.Table":

@@ -31,13 +31,13 @@ def show_channel(numbers: Numbers, channel: int | None, *, gallery: Gallery) -> 
     )
 
 
-def condition_key(names: Sequence[str], conditions: Sequence[ConditionMean], look: Mapping[str, Look]) -> Markup:
+def condition_key(names: Sequence[str], conditions: Sequence[ConditionMean], look: Mapping[str, Look], *, single: str = "ROI") -> Markup:
     """How each condition is drawn, and how much there is of it."""
     said = []
     for name in names:
         members = [c for c in conditions if c.condition == name]
         most = max(members, key=lambda c: c.n_rois)
-        text = f"{counted(most.n_replicates, 'replicate')}, {counted(most.n_fields, 'field')}, {counted(most.n_rois, 'ROI')}"
+        text = f"{counted(most.n_replicates, 'replicate')}, {counted(most.n_fields, 'field')}, {counted(most.n_rois, single)}"
         swatch = element("span", look[name].letter, style=f"color:{look[name].colour}")
         said.append(element("div", swatch, " ", element("b", breakable(name)), " ", element("span", text, class_="soft")))
     return element("div", *said, class_="key")

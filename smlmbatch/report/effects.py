@@ -36,7 +36,9 @@ def surest_first(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return sorted(comparisons, key=lambda c: (c.p if math.isfinite(c.p) else 2.0, -abs(c.hedges_g) if math.isfinite(c.hedges_g) else 0.0))
 
 
-def show_effects(comparisons: Sequence[Comparison], *, look: Mapping[str, Look], gallery: Gallery, name: str) -> Markup:
+def show_effects(
+    comparisons: Sequence[Comparison], *, look: Mapping[str, Look], gallery: Gallery, name: str, single: str = "ROI"
+) -> Markup:
     """Figure and tables of one channel.
 
     Parameters
@@ -44,6 +46,7 @@ def show_effects(comparisons: Sequence[Comparison], *, look: Mapping[str, Look],
     comparisons : of one channel
     look : by condition
     name : of the figure's files
+    single : what a value that is no replicate's is of
     """
     pairs = pairs_of(comparisons)
     tested = any(c.verdict in TESTED for c in comparisons)
@@ -52,7 +55,7 @@ def show_effects(comparisons: Sequence[Comparison], *, look: Mapping[str, Look],
     pairs = {pair: group for pair, group in pairs.items() if pair not in bare}
     figure = _figure(pairs, look=look, gallery=gallery, name=name, numbers=numbers)
     ranked = sorted(pairs, key=lambda pair: _first_p(pairs[pair]))[: _MOST_TABLES if tested else _MOST_UNTESTED]
-    tables = [_table_of_pair(pairs[pair]) for pair in pairs if pair in ranked]
+    tables = [_table_of_pair(pairs[pair], single) for pair in pairs if pair in ranked]
     more = len(pairs) - len(tables)
     which = "with larger p" if tested else "without a test"
     note = f"and {counted(more, 'more pair')} of conditions {which}; all are in the CSV." if more else ""
@@ -122,7 +125,7 @@ def versus(reference: str, condition: str) -> Markup:
     return join([element("b", breakable(condition)), " against ", element("b", breakable(reference))])
 
 
-def _table_of_pair(group: Sequence[Comparison]) -> Markup:
+def _table_of_pair(group: Sequence[Comparison], single: str) -> Markup:
     first = group[0]
     header = [
         "Descriptor",
@@ -135,7 +138,7 @@ def _table_of_pair(group: Sequence[Comparison]) -> Markup:
         "p, corrected",
         "p",
         "Rank test p, corrected",
-        join(["p per ROI,", element("br"), "pseudo-replicated"]),
+        join([f"p per {single},", element("br"), "pseudo-replicated"]),
     ]
     body = [_row(c, titles([c.descriptor])[c.descriptor]) for c in group]
     said = f": {replicates_said(first)}"

@@ -36,6 +36,7 @@ class Numbers:
     n_sparse : kept ROIs with fewer, by condition and channel
     paired : whether replicates are paired across conditions
     counts : what such ROIs enter nevertheless, in words
+    single : what a row stands for
     """
 
     sampled: Mapping[tuple[str, int | None], "pa.Table"]
@@ -47,6 +48,7 @@ class Numbers:
     n_sparse: Mapping[tuple[str, int | None], int]
     paired: bool
     counts: str = COUNTS
+    single: str = "ROI"
 
     @property
     def channels(self) -> list[int | None]:
@@ -73,6 +75,7 @@ def gather(
     paired: bool = False,
     descriptors: Sequence[str] = DESCRIPTORS,
     counts: str = COUNTS,
+    single: str = "ROI",
 ) -> Numbers:
     """Means of the descriptors of ROIs, as `grouping.group_rois` gives them."""
     import pyarrow.compute as pc
@@ -93,6 +96,7 @@ def gather(
         n_sparse=Counter(zip(sparse["condition"], sparse["channel"], strict=True)),
         paired=paired,
         counts=counts,
+        single=single,
     )
 
 

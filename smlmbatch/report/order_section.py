@@ -9,7 +9,7 @@ import numpy as np
 from smlmbatch.analyse.comparisons import read_comparisons
 from smlmbatch.analyse.fingerprint import table_path
 from smlmbatch.analyse.grouping import group_rois
-from smlmbatch.analyse.heterogeneity import comparable_particles, compared_columns
+from smlmbatch.analyse.heterogeneity import comparable_particles
 from smlmbatch.analyse.super_particles import BinSeries, aligned_series, registered_directions
 from smlmbatch.registration.superparticle import density_picture
 from smlmbatch.report.descriptors import condition_key
@@ -32,6 +32,7 @@ _PICTURE_PX = 72
 _BARS_NM: Final = (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _LIKE_COUNTS: Final = 0.5  # |r| with the number of locs beyond which a direction may be one of labelling
 _ALIVE_NATS: Final = 0.05
+_LEAST_SHARE: Final = 0.001  # of the variance; axes below are not listed
 _QUANTITY: Final = {
     "circle_radius_nm": "radius (circle fit)",
     "mean_radius_nm": "radius (mean distance)",
@@ -103,30 +104,26 @@ def _rows(campaign: Campaign, name: str) -> list[dict[str, Any]]:
 
 def _words(attrs: Row, nats: Any, thinned: Any, leading: str, axes: Sequence[Row]) -> Iterator[Markup]:
     alive, half, fifth = int((nats > _ALIVE_NATS).sum()), *(number(float(share), digits=2) for share in thinned)
-    learned = (
-        f"A network (PC-VAE) learned from {counted(attrs['n_particles'], 'particle')} of channel {attrs['channel']} what they differ in"
-    )
+    of = f"{counted(attrs['n_particles'], 'particle')} of channel {attrs['channel']}"
+    learned = f"A network (PC-VAE) learned what {of} differ in"
     says = f"{count(alive)} of its {count(len(nats))} units say something of a particle"
     holds = f"With half of each particle\u2019s locs its place along {_said(leading)} stays (correlation {half}); with a fifth, {fifth}"
     yield element("p", f"{learned}, without being told anything of their shape. {says}. {holds}.")
     yield from _left_out(attrs)
     own, other = (number(attrs[name], digits=3) for name in ("chamfer_nm2", "chamfer_other_nm2"))
     if attrs["collapsed"]:
-        alike = f"All particles are decoded alike (own latents miss by {own} nm², another particle\u2019s by {other} nm²): what is drawn as decoded"
-        mend = (
-            "says nothing of them. Their order can hold nevertheless: judge it by the super-particles. More epochs may help (order.epochs)."
-        )
+        alike = f"All particles are decoded alike (own latents miss by {own} nm², another particle\u2019s by {other} nm²): what is drawn as"
+        mend = "decoded says nothing of them. Their order can hold nevertheless: judge it by the super-particles. More epochs may help."
         yield element("p", f"{alike} {mend}", class_="caution")
     else:
-        yield element(
-            "p", f"Decoded from its own latents a particle is missed by {own} nm², from another\u2019s by {other} nm².", class_="note"
+        missed = (
+            f"Decoded from its own latents a particle is missed by {own} nm² (mean squared distance), from another\u2019s by {other} nm²."
         )
-    for row in axes:
-        if row["chosen"] and row["quantity"] in _VIOLINS and row["half2_pearson"] is not None and row["direction"].startswith("pc"):
-            text = (
-                f"Of principal axes, {_said(row['direction'])} goes best with the {_QUANTITY[row['quantity']]} on one half of the particles"
-            )
-            yield element("p", f"{text}; on the other half the correlation is {number(row['half2_pearson'], digits=3)}.")
+        yield element("p", missed, class_="note")
+    leads = [row for row in axes if row["chosen"] and row["quantity"] in _VIOLINS and row["direction"].startswith("pc")]
+    for row in (row for row in leads if row["half2_pearson"] is not None):
+        best = f"Of principal axes, {_said(row['direction'])} goes best with the {_QUANTITY[row['quantity']]} on one half of the particles"
+        yield element("p", f"{best}; on the other half the correlation is {number(row['half2_pearson'], digits=3)}.")
 
 
 def _left_out(attrs: Row) -> Iterator[Markup]:
@@ -194,7 +191,7 @@ def _film(
     failed = sum(still.failed for still in stills)
     caption = (
         f"Density of the locs of each bin\u2019s super-particle, from the lowest place along {_said(direction)} to the highest"
-        f"{', from above and from the side' if len(stills[0].views) > 1 else ''}; below each, what the network decodes (turned as it likes). "
+        f"{', from above and from the side' if len(stills[0].views) > 1 else ''}; below each, what is decoded (turned as it likes). "
         "One scale, one contrast. Numbers: mean radius by circle fits of its particles ± its precision, nm."
     )
     if failed:
@@ -275,7 +272,7 @@ def _axes_table(axes: Sequence[Row], names: Sequence[str]) -> Markup:
     by_name = {(row["direction"], row["quantity"]): row for row in axes}
     header = ["Pearson, Spearman", "Share or nats", "With a fifth of the locs", *(_QUANTITY[name] for name in quantities)]
     body = []
-    for name in names:
+    for name in (name for name in names if _is_axis(name, by_name, quantities)):
         first = by_name[name, quantities[0]] if quantities else next(row for row in axes if row["direction"] == name)
         share, nats = first["share"], first["nats"]
         size = f"{100 * share:.1f} %" if share is not None else f"{nats:.2f} nats" if nats is not None else NONE
@@ -283,6 +280,11 @@ def _axes_table(axes: Sequence[Row], names: Sequence[str]) -> Markup:
         body.append([_said(name), size, number(first["thinned_20"], digits=2), *cells])
     note = "Bold: what goes best with the quantity, of units and of principal axes, on one half; in brackets Pearson on the other half."
     return join([table(header, body, numeric=range(1, len(header)), class_="few"), element("p", note, class_="note")])
+
+
+def _is_axis(name: str, by_name: Mapping[tuple[str, str], Row], quantities: Sequence[str]) -> bool:
+    """Whether a direction is worth a row: a principal axis of next to nothing is none."""
+    return not quantities or (by_name[name, quantities[0]]["share"] or 1.0) >= _LEAST_SHARE
 
 
 def _correlation(row: Row) -> Markup | str:
@@ -299,19 +301,23 @@ def _conditions(campaign: Campaign, *, gallery: Gallery) -> Iterator[Markup]:
     particles: pa.Table = comparable_particles(campaign.output)
     if not len(particles):
         return
-    shown = compared_columns(particles)
+    comparisons = read_comparisons(campaign.output, name="order_comparisons")
+    shown = list(dict.fromkeys(one.descriptor for one in comparisons))
     fields = pq.ParquetFile(table_path(campaign.output, "fields")).read()
     grouped = group_rois(particles, fields, config=campaign.config.compare)
-    comparisons = read_comparisons(campaign.output, name="order_comparisons")
-    numbers = gather(grouped, [], comparisons, min_locs=1, paired=bool(campaign.config.compare.paired), descriptors=shown)
+    numbers = gather(
+        grouped, [], comparisons, min_locs=1, paired=bool(campaign.config.compare.paired), descriptors=shown, single="particle"
+    )
     if len(numbers.names) < 2:
         return
     yield element("h4", "Conditions")
     for channel in numbers.channels:
         conditions = [c for c in numbers.conditions if c.channel == channel]
-        yield condition_key(list(dict.fromkeys(c.condition for c in conditions)), conditions, numbers.looks)
+        yield condition_key(list(dict.fromkeys(c.condition for c in conditions)), conditions, numbers.looks, single="particle")
         yield show_superplots(numbers, channel, titles(shown), gallery=gallery)
-        yield show_effects([c for c in comparisons if c.channel == channel], look=numbers.looks, gallery=gallery, name="order_effects")
+        yield show_effects(
+            [c for c in comparisons if c.channel == channel], look=numbers.looks, gallery=gallery, name="order_effects", single="particle"
+        )
     yield _groups(particles)
 
 

@@ -43,7 +43,7 @@ def show_superplots(numbers: Numbers, channel: int | None, shown: Mapping[str, T
                 f"{descriptor}{file_suffix(channel)}",
                 draw_superplot(Panel(axis=str(title), strips=strips, joined=numbers.paired), rng=rng),
                 numbers=_panel_csv(strips, title),
-                alt=f"{title.name} of each condition: ROIs as dots, means of replicates as large markers.",
+                alt=f"{title.name} of each condition: {numbers.single}s as dots, means of replicates as large markers.",
                 caption=_caption(numbers, channel, descriptor),
             )
         )
@@ -54,10 +54,17 @@ def _how_to_read(numbers: Numbers) -> str:
     most = most_dots(len(numbers.sampled))
     joined = " Thin lines join what was paired." if numbers.paired else ""
     return (
-        f"Each replicate has its own lane: small grey dots are its ROIs (at most {most} drawn of a condition), the large marker is "
-        f"their mean. Black line: mean of the replicates.{joined} Axes span 99 % of the ROIs and all replicates; dots beyond sit on the "
-        f"edge. ROIs with fewer than {numbers.min_locs} locs of a channel are shown and averaged in {numbers.counts} only."
+        f"Each replicate has its own lane: small grey dots are its {numbers.single}s (at most {most} drawn of a condition), the large marker "
+        f"is their mean. Black line: mean of the replicates.{joined} Axes span 99 % of the {numbers.single}s and all replicates; dots "
+        f"beyond sit on the edge.{_sparse_said(numbers)}"
     )
+
+
+def _sparse_said(numbers: Numbers) -> str:
+    """What too few locs keep out of means."""
+    if numbers.min_locs <= 1:
+        return ""
+    return f" {numbers.single}s with fewer than {numbers.min_locs} locs of a channel are shown and averaged in {numbers.counts} only."
 
 
 def _caption(numbers: Numbers, channel: int | None, descriptor: str) -> str:
