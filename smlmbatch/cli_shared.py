@@ -184,7 +184,7 @@ def tell_left_out(n: int, total: int) -> None:
         talk(f"left out by the selection: {n} of {total} fields")
 
 
-def end_campaign(plan: Any, outcomes: Any, work: Any, *, reports: bool = True) -> int:
+def end_campaign(plan: Any, outcomes: Any, work: Any, *, stages: Sequence[str], reports: bool = True) -> int:
     """Tables and report of the whole campaign; the exit code of what was worked on."""
     from smlmbatch.run import finish, whole_campaign
 
@@ -192,7 +192,7 @@ def end_campaign(plan: Any, outcomes: Any, work: Any, *, reports: bool = True) -
     if reports:
         finish(plan, whole, talk, force=work.force)
         say(str(plan.output / "report" / "index.html"))
-    code = tell_end(plan, outcomes, work) or tell_order(plan, whole)
+    code = tell_end(plan, outcomes, work) or tell_order(plan, whole, stages)
     code = EXIT_FAILED_FIELDS if tell_unlike(outcomes) and code == 0 else code
     tell_left_out(len(plan.fields) - len(outcomes), len(plan.fields))
     return code
@@ -219,15 +219,16 @@ def tell_end(plan: Any, outcomes: Any, work: Any) -> int:
     return EXIT_FAILED_FIELDS if unfinished else 0
 
 
-def tell_order(plan: Any, outcomes: Any) -> int:
-    """Say what of the campaign's own units failed, or is not there; the exit code of that."""
+def tell_order(plan: Any, outcomes: Any, stages: Sequence[str]) -> int:
+    """Say what of the campaign's own units of these stages failed, or is not there; the exit code of that."""
     from smlmbatch.ordering import member_name, order_state
 
     state = order_state(plan, outcomes)
-    for failure in state.failures[:MOST_NAMED]:
+    failures = [failure for failure in state.failures if failure.stage in stages]
+    for failure in failures[:MOST_NAMED]:
         talk(f"failed: {failure.stage} of the campaign: {failure.finding}. To mend it: {failure.mend}")
-    failed = {failure.fingerprint for failure in state.failures}
-    left = [member_name(state, key) for key in state.undone if key.fingerprint not in failed]
+    failed = {failure.fingerprint for failure in failures}
+    left = [member_name(state, key) for key in state.undone if key.fingerprint not in failed and key.stage in stages]
     if left:
         talk(f"not finished: {', '.join(left[:3])}{f' and {len(left) - 3} more' if left[3:] else ''}: run or submit again to go on")
     return EXIT_FAILED_FIELDS if failed or left else 0

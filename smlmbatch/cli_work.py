@@ -87,7 +87,7 @@ def run(place: Place, /, input_path: Path, output: Path, part: Cut | None, **opt
     talk(planned_text(plan))
     outcomes = work_fields(plan, work) if stages else standing(plan, trust_cache=True)
     work_order(plan, outcomes, work, campaign_stages)
-    sys.exit(end_campaign(plan, outcomes, work, reports=reports))
+    sys.exit(end_campaign(plan, outcomes, work, stages=campaign_stages, reports=reports))
 
 
 @click.command()
@@ -292,6 +292,7 @@ def report(place: Place, /, output: Path, tasks: Path | None) -> None:
     smlmbatch report results/
     """
     from smlmbatch.campaign import load_plan
+    from smlmbatch.ordering import CAMPAIGN_STAGES
     from smlmbatch.run import RunOptions
     from smlmbatch.upkeep import standing
 
@@ -302,7 +303,7 @@ def report(place: Place, /, output: Path, tasks: Path | None) -> None:
         prepare(loaded.output)
         for death in loaded.store.sweep(place):
             talk(f"left unfinished: {death.stage} of {death.field}: {death.finding}")
-        return end_campaign(loaded, standing(loaded, trust_cache=True), RunOptions())  # INPUT may be away
+        return end_campaign(loaded, standing(loaded, trust_cache=True), RunOptions(), stages=CAMPAIGN_STAGES)  # INPUT may be away
 
     sys.exit(one_by_one(shares_of(output, place, None, tasks), work))
 

@@ -50,6 +50,24 @@ def small_output(small_campaign, tmp_path_factory):
     return output
 
 
+@pytest.fixture(scope="session")
+def pores(tmp_path_factory):
+    """Input folder of simulated pores that files call groups, 30 of condition a and 30 of b; `settings.toml` lies beside it."""
+    from tests.order.drawn import write_campaign
+
+    return write_campaign(tmp_path_factory.mktemp("pores"))
+
+
+@pytest.fixture(scope="session")
+def ordered_output(pores, tmp_path_factory):
+    """OUTPUT of an uninterrupted run of these pores, in this process; not to be changed."""
+    from tests.in_process import call
+
+    output = tmp_path_factory.mktemp("ordered") / "out"
+    call("run", pores, output, "--config", pores.parent / "settings.toml")
+    return output
+
+
 @pytest.fixture
 def small_copy(small_campaign, tmp_path):
     """A copy of the small campaign's input that a test may spoil; same relative paths, so the same digest."""

@@ -130,7 +130,7 @@ def _left_out(attrs: Row) -> Iterator[Markup]:
     """What is not among the particles, and why."""
     said = [f"{counted(n, 'particle')} {reason}" for reason, n in attrs["left_out"].items()]
     said += (
-        [f"{counted(attrs['far_locs'], 'loc')} far from {'its' if attrs['far_locs'] == 1 else 'their'} particle"]
+        [f"{counted(attrs['far_locs'], 'localisation')} far from {'its' if attrs['far_locs'] == 1 else 'their'} particle"]
         if attrs["far_locs"]
         else []
     )

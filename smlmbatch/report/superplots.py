@@ -53,10 +53,11 @@ def show_superplots(numbers: Numbers, channel: int | None, shown: Mapping[str, T
 def _how_to_read(numbers: Numbers) -> str:
     most = most_dots(len(numbers.sampled))
     joined = " Thin lines join what was paired." if numbers.paired else ""
+    own = f"{numbers.single}s"
     return (
-        f"Each replicate has its own lane: small grey dots are its {numbers.single}s (at most {most} drawn of a condition), the large marker "
-        f"is their mean. Black line: mean of the replicates.{joined} Axes span 99 % of the {numbers.single}s and all replicates; dots "
-        f"beyond sit on the edge.{_sparse_said(numbers)}"
+        f"Each replicate has its own lane: small grey dots are its {own} (at most {most} drawn of a condition), the large marker is "
+        f"their mean. Black line: mean of the replicates.{joined} Axes span 99 % of the {own} and all replicates; dots beyond sit on "
+        f"the edge.{_sparse_said(numbers)}"
     )
 
 

@@ -158,7 +158,7 @@ def test_two_steps_side_by_side(host, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "33")
     name, told = understood(first[9:])
     meeting = folder / "dask-33-2.json"
-    assert (name, told["output"], told["serve"], told["interface"], told["tls"]) == ("pick", tmp_path / "a b", meeting, "ib0", True)
+    assert (name, told["output"], told["serve"], told["interface"], told["tls"]) == ("register", tmp_path / "a b", meeting, "ib0", True)
     assert (told["tasks"], told["scratch"], told["memory"]) == (folder / "tasks-dask.csv", scratch, 1075 << 20)
     name, told = understood(others[7:])
     assert (name, told["scheduler"], told["scratch"], told["interface"]) == ("worker", str(meeting), scratch, "ib0")

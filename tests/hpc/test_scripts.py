@@ -99,7 +99,7 @@ def test_chain_of_arrays(host, output):
     done = host.run(folder / "submit.sh")
     log = str(output).replace("%", "%%") + "/logs/slurm/0001-{}-%a.log"
     wanted = []
-    waits = [[], *([f"--dependency=afterany:{n}"] for n in range(101, 108))]
+    waits = [[], *([f"--dependency=afterany:{n}"] for n in range(101, 110))]
     for number, (stage, before) in enumerate(zip(STAGES, waits, strict=True)):
         line = next(line for line in (folder / "submit.sh").read_text().splitlines() if line.startswith(f"array {stage} "))
         _, _, spec, *options = shlex.split(line)
@@ -111,10 +111,11 @@ def test_chain_of_arrays(host, output):
     assert "--comment=night's work" in wanted[STAGES.index("report")]
     assert wanted[0][2] == "--array=1-40%8"
     assert (output / "logs" / "slurm").is_dir()
-    jobs = ["ingest 101", "tile 102", "quality 103", "measure 104", "embed 105", "cluster 106", "pick 107", "report 108"]
+    jobs = ["ingest 101", "tile 102", "quality 103", "measure 104", "embed 105", "cluster 106", "pick 107"]
+    jobs += ["order 108", "register 109", "report 110"]
     assert (folder / "jobs.txt").read_text().splitlines() == jobs
-    assert "squeue -j 101,102,103,104,105,106,107,108" in done.stderr
-    assert "scancel 101 102 103 104 105 106 107 108" in done.stderr
+    assert "squeue -j 101,102,103,104,105,106,107,108,109,110" in done.stderr
+    assert "scancel 101 102 103 104 105 106 107 108 109 110" in done.stderr
 
 
 def test_told_commands_can_be_pasted(host, output):
@@ -157,11 +158,11 @@ def test_same_submission_twice(host, output):
     host.run(folder / "submit.sh")
     host.say("queue", "103\n")
     again = host.run(folder / "submit.sh", expect=1)
-    jobs = " ".join(map(str, range(101, 109)))
+    jobs = " ".join(map(str, range(101, 111)))
     assert f"already submitted, and job 103 of it is still in the queue. To cancel it: scancel {jobs}" in again.stderr
     host.say("queue", "")
     host.run(folder / "submit.sh")
-    assert [line.split()[1] for line in (folder / "jobs.txt").read_text().splitlines()] == [str(n) for n in range(101, 117)]
+    assert [line.split()[1] for line in (folder / "jobs.txt").read_text().splitlines()] == [str(n) for n in range(101, 121)]
 
 
 def test_refusal_in_the_middle_names_what_is_queued(host, output):

@@ -59,7 +59,7 @@ def test_empty_profile(tmp_path):
         ("[slurm]\nthrottle = true", "slurm.throttle = True: wanted a int"),
         ("[slurm]\nthrottle = -1", "slurm.throttle = -1"),
         ("[slurm]\nmax_array_size = 1", "slurm.max_array_size = 1"),
-        ("[slurm]\nmax_submit_jobs = 3", "slurm.max_submit_jobs = 3: wanted 0 (no limit), or 8 or more"),
+        ("[slurm]\nmax_submit_jobs = 3", "slurm.max_submit_jobs = 3: wanted 0 (no limit), or 10 or more"),
         ("[slurm]\nsignal_s = 70000", "slurm.signal_s"),
         ("[slurm]\ntask_minutes = nan", "slurm.task_minutes"),
         ("[slurm]\ntask_minutes = 0", "slurm.task_minutes"),

@@ -103,6 +103,6 @@ def test_description_tells_tasks_limits_and_warnings():
     head, *rows = text.splitlines()
     assert head.split() == ["stage", "tasks", "fields", "longest", "task", "time", "limit", "memory", "cpus", "CPU", "hours", "array"]
     assert rows[0].split() == ["ingest", "3", "3", "17", "min", "01:00:00", "1.50", "GiB", "1", "0.83", "1-3"]
-    assert rows[8].split() == ["total", "22", "117", "min", "5.85"]
+    assert rows[10].split() == ["total", "28", "151", "min", "7.52"]
     assert "up to 1000 (slurm.max_array_size)" in text
     assert "warning: tile: .: f0 alone is expected to take 00:16:40, longer than stage.tile.time = 00:05:00" in text

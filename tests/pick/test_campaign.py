@@ -50,6 +50,7 @@ def picked(campaign, settings, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("picked") / "out"
     call("plan", campaign, output, "--config", settings)
     call("pick", output, *PICK)
+    call("order", output)
     call("report", output)
     return output
 
@@ -89,6 +90,7 @@ def test_parts_give_the_same(picked, campaign, settings, tmp_path) -> None:
     call("plan", campaign, output, "--config", stated, "--pick", "cluster")
     for part in ("2/3", "3/3", "1/3"):
         call("pick", output, "--part", part)
+    call("order", output)
     call("report", output)
     assert digest(output) == digest(picked)
 

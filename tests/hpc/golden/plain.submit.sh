@@ -13,5 +13,7 @@ array measure 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@
 array embed 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
 array cluster 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
 array pick 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
+array order 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
+array register 1-101 --time=01:40:00 --mem=1536M --cpus-per-task=1 --signal=USR1@60 --qos=long
 array report 1-1 --time=00:10:00 --mem=1024M --cpus-per-task=1 --signal=USR1@60 --qos=long
 finish
