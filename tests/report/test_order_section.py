@@ -75,9 +75,7 @@ def test_nothing_in_order_says_why(ordered_output, tmp_path):
     campaign = Campaign(output=campaign.output, config=campaign.config, fields=campaign.fields, order=OrderUnits(path, {}))
     page = show_order(campaign, gallery=Gallery(tmp_path / "gallery"))
     assert "Not put in order: 12 particles: fewer than 50." in page
-    assert (
-        "2 particles more than 3 times as large as most; 1 localisation far from its particle; 7 particles of channel 1" in page
-    )
+    assert "2 particles more than 3 times as large as most; 1 localisation far from its particle; 7 particles of channel 1" in page
     assert "by x and y alone" in page
     nothing = Campaign(output=campaign.output, config=campaign.config, fields=campaign.fields)
     assert show_order(nothing, gallery=Gallery(tmp_path / "gallery")) is None

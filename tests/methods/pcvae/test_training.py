@@ -14,7 +14,7 @@ from smlmbatch.methods.model import config_of, load_model, save_model
 from smlmbatch.methods.pcvae.axes import agreement
 from smlmbatch.methods.pcvae.data import ParticleSet
 from smlmbatch.methods.pcvae.infer import encode
-from smlmbatch.methods.pcvae.judge import halves_agree, life_of, thinned
+from smlmbatch.methods.pcvae.judge import halves_agree, life_of
 from smlmbatch.methods.pcvae.loss import divergence, total_correlation, warm_up
 from smlmbatch.methods.pcvae.recipe import PAPER, Pcvae, PcvaeConfig
 from smlmbatch.simulate.particles import draw_pores_2d
@@ -81,7 +81,7 @@ def test_radius_is_learned_from_particles_alone(tmp_path, pores):
     """Turned pores with half of their locs come to lie in the order of their true radius, and are decoded from their own latents."""
     particles = as_set(pores)
     method = Pcvae(particles, truth={"radius": pores.radius_nm})
-    config = dataclasses.replace(method.recipe(PcvaeConfig(points=64, views=8, beta=1e-5)), epochs=20)
+    config = dataclasses.replace(method.recipe(PcvaeConfig(points=64, views=8, beta=1e-5)), epochs=80)
     untrained = life_of(method.build(config), particles)
     assert train_model(method, config, tmp_path / "m", place=Place(), device="cpu", judge_seeds=2, talk=lambda said: None)
     model = load_model(tmp_path / "m")
@@ -192,7 +192,7 @@ def test_infer_takes_ragged_points(pores):
 def test_halves_of_locs_are_disjoint_and_whole():
     particles = random_set([5, 4, 1])
     kept = np.arange(10) % 2 == 0
-    one, two = thinned(particles, kept), thinned(particles, ~kept)
+    one, two = particles.with_points(kept), particles.with_points(~kept)
     assert (one.sizes + two.sizes).tolist() == [5, 4, 1]
     assert np.array_equal(one.points_nm, particles.points_nm[kept])
 
