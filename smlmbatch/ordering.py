@@ -33,7 +33,7 @@ CAMPAIGN: Final = "campaign"  # in place of a field's key, which always ends in 
 ORDER: Final = "order"
 REGISTER: Final = "register"
 CAMPAIGN_STAGES: Final = (ORDER, REGISTER)
-_VERSIONS: Final = {ORDER: 1, REGISTER: 1}  # raised when a change of code changes results
+RESULT_VERSIONS: Final = {ORDER: 1, REGISTER: 1}  # raised when a change of code changes results
 _LEARNED: Final = ("method", "channel", "least_particles", "turns", "value", "extras", "epochs", "seed", "device", "bins")
 _REGISTERED: Final = ("turns", "most_registered", "seed")
 _PRINCIPAL: Final = ("pc1", "pc2", "pc3")  # principal axes along which bins are registered where nothing is said
@@ -126,7 +126,7 @@ def _order_parts(plan: Plan, outcomes: Sequence[FieldOutcome]) -> dict[str, Any]
     known = [dict(outcome.field.labels).get(config.value.strip(), "") for outcome in outcomes] if config.value.strip() else []
     return {
         "stage": ORDER,
-        "version": _VERSIONS[ORDER],
+        "version": RESULT_VERSIONS[ORDER],
         "config": {"order": {name: getattr(config, name) for name in _LEARNED}},
         "upstream": [[outcome.field.key, outcome.keys["pick"].fingerprint if "pick" in outcome.fresh else ""] for outcome in outcomes],
         "own": {"value": known},
@@ -136,7 +136,7 @@ def _order_parts(plan: Plan, outcomes: Sequence[FieldOutcome]) -> dict[str, Any]
 def _bin_parts(order: str, config: OrderConfig, name: str, number: int) -> dict[str, Any]:
     return {
         "stage": REGISTER,
-        "version": _VERSIONS[REGISTER],
+        "version": RESULT_VERSIONS[REGISTER],
         "config": {"order": {key: getattr(config, key) for key in _REGISTERED}},
         "upstream": [order],
         "own": {"direction": name, "bin": number},
