@@ -14,7 +14,7 @@ from smlmbatch.stages import FIELD_STAGES
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted([*(ROOT / "jobs").glob("*.sbatch"), *(ROOT / "jobs").glob("*.sh")])
-DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "cluster.md", ROOT / "docs" / "training.md"]
+DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("cluster", "training", "particles", "order"))]
 CALL = re.compile(r"^\s*(?:task|ranks|pool \S+|smlmbatch|\"\$smlmbatch\"|apptainer run \S+\.sif) (.+?)(?: \|\| .*)?$")
 
 
