@@ -87,7 +87,7 @@ def learn(campaign: Campaign, out: UnitWriter, folder: Path, *, train: Train) ->
     estimates = estimate_all(found.stored.particles)
     value = _value(campaign, found.stored, estimates)
     method = Pcvae(found.stored.particles)
-    recipe = method.recipe(_base_recipe(config), extras=_extras(config))
+    recipe = method.recipe(base_recipe(config, axes=found.stored.particles.axes), extras=_extras(config))
     recipe = replace(recipe, epochs=config.epochs or enough_epochs(recipe.epochs, len(found.stored.particles)))
     train(method, recipe, folder)
     _write_order(out, folder, found.stored.particles, config, estimates=estimates, value=value)
@@ -121,9 +121,18 @@ def _write_population(out: UnitWriter, found: Population) -> None:
         out.write("precision_nm", particles.precision_nm)
 
 
-def _base_recipe(config: OrderConfig) -> PcvaeConfig:
+def base_recipe(config: OrderConfig, *, axes: int) -> PcvaeConfig:
+    """The default recipe, with what the settings say.
+
+    Raises
+    ------
+    ConfigError
+        particles of the plane can't turn in space
+    """
+    if config.turns == "space" and axes == 2:
+        raise ConfigError('order.turns = "space": these particles have no z; wanted "plane" or "none"')
     rotation: Any = config.turns
-    return PcvaeConfig(seed=config.seed, rotation=rotation)
+    return PcvaeConfig(seed=config.seed, rotation=rotation, axes=axes)
 
 
 def _extras(config: OrderConfig) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import pytest
 
 from smlmbatch.config import OrderConfig
 from smlmbatch.errors import ConfigError
-from smlmbatch.order.learn import VALUE, _extras, bin_numbers, enough_epochs, estimate_all, find_directions
+from smlmbatch.order.learn import VALUE, _extras, base_recipe, bin_numbers, enough_epochs, estimate_all, find_directions
 from smlmbatch.simulate.particles import draw_pores_2d, draw_pores_3d
 from tests.methods.pcvae.drawn import as_set
 
@@ -67,6 +67,13 @@ def test_estimates_are_near_the_truth():
     assert np.isnan(found["layer_height_nm"]).all()
     found = estimate_all(as_set(deep))
     assert np.nanmedian(np.abs(found["layer_height_nm"] - deep.height_nm)) < 8
+
+
+def test_particles_turn_as_the_settings_say():
+    found = base_recipe(OrderConfig(turns="space", seed=7), axes=3)
+    assert (found.rotation, found.axes, found.seed) == ("space", 3, 7)
+    with pytest.raises(ConfigError, match="these particles have no z"):
+        base_recipe(OrderConfig(turns="space"), axes=2)
 
 
 def test_extras_are_named_in_the_settings():
