@@ -60,11 +60,9 @@ def pores(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def ordered_output(pores, tmp_path_factory):
-    """OUTPUT of an uninterrupted run of these pores, in this process; not to be changed."""
-    from tests.in_process import call
-
+    """OUTPUT of an uninterrupted run of these pores; not to be changed."""
     output = tmp_path_factory.mktemp("ordered") / "out"
-    call("run", pores, output, "--config", pores.parent / "settings.toml")
+    smlmbatch("run", pores, output, "--config", pores.parent / "settings.toml")
     return output
 
 
