@@ -1,11 +1,12 @@
-"""Measures the cost model behind plans on simulated fields and writes it where they read it:  python -m benchmarks.costs
+"""Measures the cost model behind plans on simulated fields and writes it where they read it:  python -m benchmarks.costs [order]
 
-(`smlmbatch/hpc/costs.json`. Processor seconds: a slow disk adds to them. A campaign's own records scale it to the
-machine at hand.)
+(`smlmbatch/hpc/costs.json`; `order`: only what the order of particles costs, the rest stays as it is. Processor seconds: a slow disk
+adds to them. A campaign's own records scale it to the machine at hand.)
 """
 
 import json
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,12 @@ from smlmbatch.hpc.records import UnitRecord, read_records
 
 COSTS = Path(__file__).parents[1] / "smlmbatch" / "hpc" / "costs.json"
 SIZES = (("small", 7, 40), ("large", 40, 700))  # about 2,000 and 700,000 locs a field
+PORES = (("few", 20), ("many", 400))  # a field; 120 and 2,400 in all, of 154 locs each; of a bin 6, and 100 of 120
+ORDERING = """[pick]
+source = "group"
+[order]
+axes = "pc1"
+"""
 
 
 def measure_costs(folder: Path) -> dict[str, Any]:
@@ -25,10 +32,36 @@ def measure_costs(folder: Path) -> dict[str, Any]:
     of_fields = ("ingest", "tile", "quality", "measure", "embed", "cluster", "pick")
     stages = {stage: fit_cost(_point(records[name], stage) for name, _, _ in SIZES) for stage in of_fields}
     stages["ingest"]["most_mib"] = 2048  # --memory bounds it
+    stages |= _order_costs(folder)
     stages["report"] = fit_cost(_report_point(folder / f"report{fields}", fields) for fields in (10, 200))
     bytes_per_loc = _bytes_per_loc(folder / "large" / "out", records["large"])
     COSTS.write_text(json.dumps({"stages": stages, "bytes_per_loc": bytes_per_loc}, indent=1) + "\n")
     return {"stages": stages, "bytes_per_loc": bytes_per_loc}
+
+
+def measure_order_costs(folder: Path) -> dict[str, Any]:
+    """Fit the cost of `order` and `register` alone, and write it beside what is known of the others."""
+    known = json.loads(COSTS.read_text())
+    found = _order_costs(folder)
+    known["stages"] |= found
+    COSTS.write_text(json.dumps(known, indent=1) + "\n")
+    return found
+
+
+def _order_costs(folder: Path) -> dict[str, Any]:
+    """Of simulated pores: `order` of all of them, with its imports, as it is always the first of its process; a bin without."""
+    records = {name: _run_pores(folder / name, count) for name, count in PORES}
+    return {stage: fit_cost(_point(own, stage) for own in records.values()) for stage in ("order", "register")}
+
+
+def _run_pores(folder: Path, count: int) -> list[UnitRecord]:
+    """Records of the campaign's own units; the first bin of a process pays its imports and is left out."""
+    smlmbatch("simulate", folder, "--particles", "pores", "--count", count, "--replicates", 3)
+    (folder / "settings.toml").write_text(ORDERING)
+    smlmbatch("run", folder / "input", folder / "out", "--config", folder / "settings.toml", "--only", "ingest,pick,order,register")
+    records = list(read_records(folder / "out" / "logs"))
+    first = next(record for record in records if record.stage == "register")
+    return [record for record in records if record is not first]
 
 
 def _run_simulated(folder: Path, cell_um: float, density: float) -> list[UnitRecord]:
@@ -64,4 +97,4 @@ def _bytes_per_loc(output: Path, records: list[UnitRecord]) -> dict[str, float]:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="smlmbatch-bench-") as scratch:
-        measure_costs(Path(scratch))
+        (measure_order_costs if sys.argv[1:] == ["order"] else measure_costs)(Path(scratch))

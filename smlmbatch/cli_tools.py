@@ -59,6 +59,8 @@ def validate(input_path: Path, as_json: bool, **options: Any) -> None:
     "--set", "set_name", default="", metavar="NAME", help="Instead: single ROIs that embeddings are measured on, e.g. clusters_900."
 )
 @click.option("--rois", "rois_per_condition", type=int, default=50, show_default=True, help="ROIs per condition of a set.")
+@click.option("--particles", "kind", default="", metavar="KIND", help="Instead: copies of one structure, pores, pores3d or tetrahedra.")
+@click.option("--count", type=int, default=60, show_default=True, help="Particles per field.")
 @click.option("--pairs", "n_pairs", type=click.IntRange(1), default=None, help="Instead: so many pairs the contrastive method learns from.")
 @click.option("--with-locs", is_flag=True, help="Pairs as localisations, too.")
 @click.pass_context
@@ -69,20 +71,27 @@ def simulate(
     cell_um: float,
     set_name: str,
     rois_per_condition: int,
+    kind: str,
+    count: int,
     n_pairs: int | None,
     with_locs: bool,
     **settings: Any,
 ) -> None:
-    """Simulate a small campaign of known truth: two conditions, two vendors' formats, a sample sheet. Or, with --set, the ROIs of
-    known architecture that a model's card is measured on, as fields to run; with --pairs, training pairs.
+    """Simulate a small campaign of known truth: two conditions, two vendors' formats, a sample sheet. Or, with --particles, copies of a
+    structure to pick and to put in order; with --set, the ROIs of known architecture that a model's card is measured on, as fields to
+    run; with --pairs, training pairs.
 
     \b
     smlmbatch simulate demo/                        then: smlmbatch run demo/input demo/output
+    smlmbatch simulate pores/ --particles pores     then: smlmbatch run pores/input pores/output --pick group
     smlmbatch simulate known/ --set clusters_900    then: smlmbatch run known/input known/output
     smlmbatch simulate pairs/ --pairs 512
     """
-    if set_name or n_pairs:
-        _refuse_others(ctx, "--set" if set_name else "--pairs")
+    _refuse_others(ctx, "--set" if set_name else "--particles" if kind else "--pairs" if n_pairs else "")
+    if kind:
+        given = {name: settings[name] for name in ("replicates", "fields_per_replicate", "seed")}
+        _simulate_particles(folder, kind=kind, count=count, **given)
+        return
     if n_pairs:
         _simulate_pairs(folder, n_pairs, seed=settings["seed"], with_locs=with_locs)
         return
@@ -128,7 +137,12 @@ def compare(output: Path, others: tuple[Path, ...], csv_file: Path | None, as_js
         say("\n".join(placements_text(placements, campaign.making)))
 
 
-_BESIDE = {"--set": ("--set", "--rois", "--replicates", "--seed", "folder"), "--pairs": ("--pairs", "--with-locs", "--seed", "folder")}
+_BESIDE = {
+    "--set": ("--set", "--rois", "--replicates", "--seed", "folder"),
+    "--particles": ("--particles", "--count", "--replicates", "--fields", "--seed", "folder"),
+    "--pairs": ("--pairs", "--with-locs", "--seed", "folder"),
+    "": ("--conditions", "--replicates", "--fields", "--cell-um", "--density", "--blinking", "--seed", "folder"),
+}
 
 
 def _refuse_others(ctx: click.Context, chosen: str) -> None:
@@ -136,7 +150,14 @@ def _refuse_others(ctx: click.Context, chosen: str) -> None:
     given = [p.opts[0] for p in ctx.command.params if ctx.get_parameter_source(p.name or "") is click.core.ParameterSource.COMMANDLINE]
     strange = [name for name in given if name not in _BESIDE[chosen]]
     if strange:
-        raise ConfigError(f"{', '.join(strange)}: says nothing beside {chosen}")
+        raise ConfigError(f"{', '.join(strange)}: says nothing beside {chosen or 'a simulation of cells'}")
+
+
+def _simulate_particles(folder: Path, **settings: Any) -> None:
+    from smlmbatch.simulate.particle_campaign import ParticleCampaignConfig, simulate_particles
+
+    made = simulate_particles(folder, ParticleCampaignConfig(**settings))
+    talk(f"{'simulated' if made else 'already there:'} {folder / 'input'}; the truth lies in {folder / 'truth'}")
 
 
 def _simulate_set(folder: Path, name: str, **settings: Any) -> None:

@@ -44,14 +44,14 @@ def draw_columns(field: ClusterField, seed: int, number: int) -> dict[str, NDArr
         precision_nm = _ERROR_NM[0] * np.exp(_ERROR_NM[1] * rng.normal(size=len(precision_nm)))
     photons = _PHOTONS * (10.0 / precision_nm) ** 2 * np.exp(_SCATTER * rng.normal(size=len(precision_nm)))
     return {
-        "frame": _frames(rng, field.molecule),
+        "frame": draw_frames(rng, field.molecule),
         "photons": photons.astype(np.float32),
         "precision_nm": precision_nm.astype(np.float32),
     }
 
 
-def _frames(rng: np.random.Generator, molecule: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Of each loc: its molecule's first frame and the gaps between its blinks."""
+def draw_frames(rng: np.random.Generator, molecule: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Of each loc its frame, (n,) i4 from 0: its molecule's first one and the gaps between that molecule's blinks."""
     n = len(molecule)
     dark = np.exp(rng.uniform(*np.log(_DARK_FRAMES)))
     gap = 1 + np.where(rng.random(n) < _AT_ONCE, 0, rng.geometric(1.0 / dark, n))

@@ -95,9 +95,24 @@ def precision_nm(photons: NDArray[np.float64], camera: Camera) -> NDArray[np.flo
     >>> precision_nm(np.array([1690.0]), Camera(psf_nm=130.0, pixel_nm=1e-9, background_sd=0.0)).round(3)
     array([3.162])
     """
-    spot_nm2 = camera.psf_nm**2 + camera.pixel_nm**2 / 12
-    noise_nm2 = 8 * np.pi * camera.psf_nm**4 * camera.background_sd**2 / camera.pixel_nm**2
+    spot_nm2, noise_nm2 = _variances_nm2(camera)
     return np.asarray(np.sqrt(spot_nm2 / photons + noise_nm2 / photons**2))
+
+
+def photons_of(precision_nm: NDArray[np.float64], camera: Camera) -> NDArray[np.float64]:
+    """Photons that give such a precision: the other way round.
+
+    >>> photons_of(precision_nm(np.array([300.0, 1690.0]), Camera()), Camera()).round(6)
+    array([ 300., 1690.])
+    """
+    spot_nm2, noise_nm2 = _variances_nm2(camera)
+    return np.asarray((spot_nm2 + np.sqrt(spot_nm2**2 + 4 * precision_nm**2 * noise_nm2)) / (2 * precision_nm**2))
+
+
+def _variances_nm2(camera: Camera) -> tuple[float, float]:
+    """What a spot of one photon has, and what the background adds."""
+    spot_nm2 = camera.psf_nm**2 + camera.pixel_nm**2 / 12
+    return spot_nm2, 8 * np.pi * camera.psf_nm**4 * camera.background_sd**2 / camera.pixel_nm**2
 
 
 def blink(rng: np.random.Generator, xy_nm: NDArray[np.float64], *, fluorophore: Fluorophore, camera: Camera) -> SimulatedLocs:

@@ -194,8 +194,8 @@ def draw_tetrahedra(seed: int, *, count: int = TETRAHEDRA.count, share: float = 
     return draw_particles(TETRAHEDRA, seed, count=count, share=share)
 
 
-def draw_particles(population: Population, seed: int, *, count: int, share: float = 1.0) -> DrawnParticles:
-    """The first particles of a population.
+def draw_particles(population: Population, seed: int | Sequence[int], *, count: int, share: float = 1.0) -> DrawnParticles:
+    """The first particles of a population. A seed may be several numbers, as of a field and its campaign.
 
     Raises
     ------
@@ -224,7 +224,7 @@ def _joined(parts: Sequence[NDArray[np.generic]], dtype: type, *shape: int) -> N
     return np.concatenate([np.empty((0, *shape)), *parts]).astype(dtype)
 
 
-def _draw_particle(population: Population, seed: int, number: int) -> _Particle:
+def _draw_particle(population: Population, seed: int | Sequence[int], number: int) -> _Particle:
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(population.key, number)))
     radius_nm, height_nm = rng.uniform(*population.radius_nm), rng.uniform(*population.height_nm)
     rotation_rad = rng.uniform(0.0, 2 * np.pi / population.fold)

@@ -1,6 +1,6 @@
-"""Writes localisations as a vendor's program writes them: ThunderSTORM CSV, Picasso HDF5 with its YAML.
+"""Writes localisations as a vendor's program writes them: ThunderSTORM CSV, Picasso HDF5 with its YAML; or as a plain table in nm.
 
-The two disagree in everything but the meaning: nm against camera pixels, frames from 1 against from 0, and a pixel's
+The two programs disagree in everything but the meaning: nm against camera pixels, frames from 1 against from 0, and a pixel's
 centre at +0.5 px (ThunderSTORM's estimators add it) against at an integer (Picasso). Equal locs give equal bytes.
 """
 
@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smlmbatch.simulate.blinking import Camera, SimulatedLocs
 from smlmbatch.store.units import appears_whole, write_whole
@@ -17,6 +19,9 @@ from smlmbatch.store.units import appears_whole, write_whole
 _PRINTED_DECIMALS = 3  # ThunderSTORM prints up to three decimals
 # Picasso's net gradient is an image quantity; on spots of real 2D and 3D data it is about this many per photon.
 _GRADIENT_PER_PHOTON = 3.7
+
+More = Mapping[str, NDArray[Any]]  # further columns by their names in the file
+NO_MORE: Final[More] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +54,38 @@ def write_thunderstorm(path: Path, locs: SimulatedLocs, camera: Camera, size_nm:
         csv.write_csv(table, partial)
 
 
-def write_picasso(path: Path, locs: SimulatedLocs, camera: Camera, size_nm: tuple[float, float]) -> None:
-    """A Picasso localisation file: compound dataset `/locs` in camera pixels, frames from 0, and the YAML beside it."""
+def write_plain(path: Path, locs: SimulatedLocs, *, more: More = NO_MORE) -> None:
+    """A table of one's own with columns that say their unit: `x_nm`, `y_nm`, those of `more`, frames from 0."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    measured = {"x_nm": locs.x_nm, "y_nm": locs.y_nm, "photons": locs.photons, "precision_nm": locs.precision_nm, "psf_nm": locs.psf_nm}
+    columns = {"frame": locs.frame} | measured | dict(more)
+    printed = {name: np.round(values, _PRINTED_DECIMALS) if values.dtype.kind == "f" else values for name, values in columns.items()}
+    with appears_whole(path) as partial:
+        csv.write_csv(pa.table(printed), partial)
+
+
+def write_picasso(path: Path, locs: SimulatedLocs, camera: Camera, size_nm: tuple[float, float], *, more: More = NO_MORE) -> None:
+    """A Picasso localisation file: compound dataset `/locs` in camera pixels, frames from 0, and the YAML beside it.
+
+    Parameters
+    ----------
+    more : further columns, in their own units and dtypes
+    """
     import h5py
 
-    records = picasso_records(locs, camera)
+    records = picasso_records(locs, camera, more=more)
     # the YAML comes first: a reader that sees the HDF5 file finds its pixel size
     write_whole(path.with_suffix(".yaml"), picasso_yaml(camera, size_nm).encode())
     with appears_whole(path) as partial, h5py.File(partial, "w") as file:
         file.create_dataset("locs", data=records, track_times=False)
 
 
-def picasso_records(locs: SimulatedLocs, camera: Camera) -> np.ndarray:
-    """The rows of `/locs`, (n,) compound: `frame` u4, the rest f4; positions, widths and errors in pixels, integer = pixel centre."""
+def picasso_records(locs: SimulatedLocs, camera: Camera, *, more: More = NO_MORE) -> np.ndarray:
+    """The rows of `/locs`, (n,) compound: `frame` u4, the rest f4; positions, widths and errors in pixels, integer = pixel centre;
+    then the columns of `more`.
+    """
     width_px = locs.psf_nm / camera.pixel_nm
     error_px = locs.precision_nm / camera.pixel_nm
     columns = {
@@ -76,9 +100,10 @@ def picasso_records(locs: SimulatedLocs, camera: Camera) -> np.ndarray:
         "ellipticity": np.zeros(len(locs)),
         "net_gradient": _GRADIENT_PER_PHOTON * locs.photons,
     }
-    records = np.empty(len(locs), dtype=[("frame", "<u4"), *((name, "<f4") for name in columns)])
+    kinds = [("frame", "<u4"), *((name, "<f4") for name in columns), *((name, values.dtype.str) for name, values in more.items())]
+    records = np.empty(len(locs), dtype=kinds)
     records["frame"] = locs.frame
-    for name, values in columns.items():
+    for name, values in (columns | dict(more)).items():
         records[name] = values
     return records
 
