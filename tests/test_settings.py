@@ -130,3 +130,9 @@ def test_config_lists_presets_and_names_mistakes(tmp_path):
     assert [line.split()[0] for line in listed] == list(PRESETS)
     assert "holds no campaign" in smlmbatch("config", tmp_path, expect=2).stderr
     assert "no such preset" in smlmbatch("config", "--preset", "x", expect=2).stderr
+
+
+def test_the_document_of_the_order_shows_its_settings_as_they_are():
+    shown = (ROOT / "docs" / "order.md").read_text().partition("```toml\n")[2].partition("```")[0]
+    assert shown.startswith("[order]\n")
+    assert shown in documented(Config())
