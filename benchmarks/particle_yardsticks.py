@@ -6,7 +6,7 @@ by these seeds.
 
 python -m benchmarks.particle_yardsticks
 
-writes benchmarks/PARTICLES.md and particle_yardsticks.json.
+writes benchmarks/YARDSTICKS.md and particle_yardsticks.json.
 """
 
 import json
@@ -114,7 +114,7 @@ def main() -> None:
         f"particle's locs, mean of seeds {', '.join(map(str, SEEDS))} (least-largest); {counts} of each seed.\n"
         "The error is bias ± robust sd. The oracle knows how particles were drawn, and maximises the likelihood of each.\n\n"
     )
-    (HERE / "PARTICLES.md").write_text(text + table(rows) + "\n")
+    (HERE / "YARDSTICKS.md").write_text(text + table(rows) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """From particles to latents, averaged over rotations; the memory taken doesn't depend on how many particles there are, nor on how large.
 
-A latent of one view tells the particle's orientation besides its shape; the mean over many rotations tells the shape alone. A particle's
+Of particles that turn in space, a latent of one view tells the orientation besides the shape; the mean over many rotations tells the
+shape alone. Of those that turn in the plane the network is told nothing that depends on the rotation, and one view is all. A particle's
 points are cut into pieces of 32, and a batch always holds 64 pieces, the last ones empty: as features are averaged over points, pieces
 can be added up afterwards, and a row's bits depend on the shape of its batch alone, not on what stands beside it.
 
@@ -30,7 +31,7 @@ def encode(network: "nn.Module", particles: ParticleSet, *, views: int = 0, devi
 
     Parameters
     ----------
-    views : how many rotations to average over; 0 = as the recipe says
+    views : how many rotations to average over; 0 = as the recipe says; one, where latents can't depend on orientation
 
     Raises
     ------
@@ -42,8 +43,10 @@ def encode(network: "nn.Module", particles: ParticleSet, *, views: int = 0, devi
     from smlmbatch.methods.devices import steady
 
     config: Any = network.config
+    encoder: Any = network.encoder
     network.to(device).eval()
-    turns = even_rotations(config.rotation, config.axes, views or config.views).to(device)
+    views = 1 if encoder.invariant else views or config.views
+    turns = even_rotations(config.rotation, config.axes, views).to(device)
     found = np.empty((len(particles), config.units), np.float32)
     with torch.inference_mode(), steady():
         for first in range(0, len(particles), _BATCH):
@@ -57,7 +60,7 @@ def _latents(network: Any, rows: NDArray[np.float32], sizes: NDArray[np.int64], 
     import torch
 
     device = turns.device
-    sums = torch.zeros((len(turns), _BATCH, network.encoder.layers[-1].out_features), dtype=torch.float64, device=device)
+    sums = torch.zeros((len(turns), _BATCH, network.encoder.columns), dtype=torch.float64, device=device)
     for piece, present, owner in _pieces(rows, sizes):
         points_MPC, present_MP = torch.from_numpy(piece).to(device), torch.from_numpy(present).to(device)
         owner_M = torch.from_numpy(owner).to(device)
@@ -76,7 +79,7 @@ def _piece_sums(encoder: Any, points_MPC: "torch.Tensor", present_MP: "torch.Ten
 
     axes = len(turn_DD)
     turned = torch.cat([points_MPC[..., :axes] @ turn_DD.T, points_MPC[..., axes:]], dim=2)
-    found: torch.Tensor = (present_MP.to(turned.dtype)[:, None] @ encoder.features(turned, present_MP))[:, 0]
+    found: torch.Tensor = encoder.sums(turned, present_MP)
     return found
 
 

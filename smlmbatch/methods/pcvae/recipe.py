@@ -30,7 +30,8 @@ _AXES: Final = (2, 3)
 _SHARDS: Final = (32, 64)  # of few particles, as many as that; of many, shards of `_LARGEST_SHARD`
 _LARGEST_SHARD: Final = 1024
 _PUBLISHED: Final = 1400  # particles that a recipe's epochs are meant for; of fewer it takes more epochs, up to
-_MOST_EPOCHS: Final = 60
+_MOST_EPOCHS: Final = 100
+_MORE_IN_3D: Final = 2  # epochs
 _MOST_POINTS: Final = 128
 _LEAST_PARTICLES: Final = 16
 
@@ -48,13 +49,14 @@ class PcvaeConfig:
     shard_samples: int = 25
     points: int = _MOST_POINTS  # of a particle, in training: drawn anew each time it is seen
     unit_nm: float = 50.0  # what coordinates are divided by
+    distance_nm: tuple[float, float] = (0.0, 0.0)  # from the axis (or centre) of rotation: mean and sd; 0, 0 = only `unit_nm` is used
     rotation: Literal["plane", "space", "none"] = "plane"  # how copies of the structure differ in orientation
     # further inputs of a point: mean and standard deviation of the logarithm; 0, 0 = is no input
     photons: tuple[float, float] = (0.0, 0.0)
     background: tuple[float, float] = (0.0, 0.0)
     psf_nm: tuple[float, float] = (0.0, 0.0)
     # network
-    distance: bool = True  # a point's distance from the axis (or centre) of rotation is an input beside its coordinates
+    encoder: Literal["quick", "paper"] = "quick"
     widths: tuple[int, int, int] = (32, 64, 128)  # of the layers that each point goes through by itself
     hidden: int = 256
     units: int = 8  # of the latent vector
@@ -62,12 +64,12 @@ class PcvaeConfig:
     decoded: int = 64  # points
     normalised: bool = False  # batch normalisation, as published
     # loss
-    beta: float = 1e-4
+    beta: float = 1e-4  # ten times that, and small differences such as a height are dropped
     warm_up_share: float = 0.5  # of all steps, over which the weight of the divergence rises
     total_correlation: float = 0.0  # weight of a penalty on units that go together
     by_precision: bool = False  # points count by their precision
     # inference
-    views: int = 16  # rotations that latents are a mean of
+    views: int = 16  # rotations that latents are a mean of, where they depend on orientation
     # optimiser
     batch: int = 16  # particles over all ranks
     epochs: int = 4
@@ -91,6 +93,8 @@ class PcvaeConfig:
             raise ConfigError('pcvae: rotation = "space" of particles without z: wanted "plane" or "none"')
         if not 0 < self.validation_share < 1 or self.warm_up_share > 1:
             raise ConfigError("pcvae: validation_share and warm_up_share: wanted shares")
+        if self.encoder == "quick" and self.batch < 2:
+            raise ConfigError(f'pcvae: batch = {self.batch}: wanted 2 or more, or encoder = "paper"')
         if min(self.widths) < 1:
             raise ConfigError(f"pcvae: widths = {list(self.widths)}: wanted three numbers of 1 or more")
         for name in EXTRAS:
@@ -108,7 +112,7 @@ class PcvaeConfig:
 
 
 PAPER: Final = PcvaeConfig(
-    distance=False,
+    encoder="paper",
     widths=(64, 128, 1024),
     hidden=512,
     decoder="paper",
@@ -175,6 +179,7 @@ the best principal axis and a supervised axis (ridge) go with it, without sign: 
             raise ConfigError(f"pcvae: the particles' files don't tell {', '.join(unknown)} of every point")
         shard = _shard_size(n)
         distance = np.sqrt((particles.points_nm.astype(np.float64) ** 2).sum(axis=1))
+        more = _MORE_IN_3D if particles.axes == 3 and base.encoder == "quick" else 0
         changes: dict[str, Any] = {
             "particles": sha256,
             "axes": particles.axes,
@@ -182,7 +187,8 @@ the best principal axis and a supervised axis (ridge) go with it, without sign: 
             "shard_samples": shard,
             "points": int(min(base.points, max(1, np.quantile(particles.sizes, 0.95)))),
             "unit_nm": max(float(np.median(distance)), 1.0),
-            "epochs": max(base.epochs, min(_MOST_EPOCHS, round(base.epochs * _PUBLISHED / n))),
+            "distance_nm": _distances(particles, base),
+            "epochs": max(base.epochs, min(_MOST_EPOCHS, round(base.epochs * (_PUBLISHED / n) ** 2))) + more,
         }
         changes |= {name: standard_of(particles.extras[name]) for name in extras}
         return replace(base, **changes)
@@ -221,6 +227,13 @@ the best principal axis and a supervised axis (ridge) go with it, without sign: 
 
         start = np.concatenate([np.zeros(1, np.int64), np.cumsum(batch["points_nm_sizes"].cpu().numpy())])
         return {"latent": encode(model, ParticleSet(batch["points_nm"].float().cpu().numpy(), start))}
+
+
+def _distances(particles: ParticleSet, base: PcvaeConfig) -> tuple[float, float]:
+    """Mean and sd of points' distances from the axis of rotation, or from the centre; nm."""
+    axes = 2 if base.rotation == "plane" else particles.axes
+    distance = np.sqrt((particles.points_nm[:, :axes].astype(np.float64) ** 2).sum(axis=1))
+    return float(distance.mean()), max(float(distance.std()), 1.0)
 
 
 def _shard_size(n: int) -> int:
