@@ -202,7 +202,9 @@ order_options = _stack(
     click.option("--extras", default=None, metavar="NAME,…", help="What a point tells besides its place: photons,background,psf_nm."),
     click.option("--epochs", type=click.IntRange(0), default=None, help="Of training; 0 = as the recipe says."),
     click.option("--bins", type=click.IntRange(2), default=None, help="Of equal count, along each direction."),
-    click.option("--axes", default=None, metavar="all|none|NAME,…", help="Along which directions bins are registered: unit1,pc1."),
+    click.option(
+        "--axes", default=None, metavar="principal|all|none|NAME,…", help="Along which directions bins are registered: unit1,pc1."
+    ),
     click.option("--device", type=click.Choice(["cpu", "cuda"]), default=None, help="Where the network learns."),
     click.option("--seed", type=click.IntRange(0), default=None, help="Of training and of all draws."),
     _stating("order"),

@@ -260,7 +260,7 @@ class OrderConfig:
     seed: int = 0  # of training and of all draws
     device: str = "cpu"  # "cuda" = train and encode on a GPU; results agree with the CPU's within rounding, not to the bit
     bins: int = 20  # of equal count, along each axis
-    axes: str = "all"  # along which bins are registered: "all", "none", or names: "unit1,pc1,value"
+    axes: str = "principal"  # along which bins are registered: principal axes (and `value`); "all" = units too; "none"; "unit1,pc1"
     most_registered: int = 100  # particles of a bin that make its super-particle, drawn at random
     groups: int = 3  # of k-means and of a mixture of Gaussians; tables and report only
     grouped_by: str = "units"  # by which directions: "units" = all units that are alive, or names: "unit1,pc2"

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from smlmbatch.config import Config
-from smlmbatch.errors import InputError, Interrupted, RankLost
+from smlmbatch.errors import InputError, Interrupted, RankLost, was_asked_to_stop
 from smlmbatch.hpc.child import WorkerDied
 from smlmbatch.hpc.limits import memory_limit_bytes, peak_bytes, reset_peak
 from smlmbatch.hpc.numerics import instructions, pin_caches
@@ -167,10 +167,12 @@ def process_field(task: FieldTask) -> FieldOutcome:
     except RankLost:
         raise
     except Interrupted:
-        if attempt_name and _took_all_the_time(task, asked_at):
-            _try_to_record(store, _overrun(task, key, attempt_name, asked_at))
+        _note_overrun(task, store, key, attempt_name, asked_at)
         raise
-    except Exception as error:  # noqa: BLE001 - the one place that keeps a bad field from stopping the batch
+    except Exception as error:
+        if was_asked_to_stop(error):
+            _note_overrun(task, store, key, attempt_name, asked_at)
+            raise Interrupted(str(error)) from error
         failure = failure_of_error(key, error, path=task.field.path, attempt=attempt_name)
         starved = failure.starved or isinstance(error, WorkerDied)  # that of another rank: smaller blocks do no harm
         failure = replace(failure, submission=task.submission, memory_mib=memory >> 20, starved=starved)
@@ -178,6 +180,12 @@ def process_field(task: FieldTask) -> FieldOutcome:
         trace = "" if failure.kind == "input" else traceback.format_exc()
         return FieldOutcome(task.field, keys, _fresh(store, keys), tuple(made), failure, trace, inputs.source)
     return FieldOutcome(task.field, keys, _fresh(store, keys), tuple(made), source_sha256=inputs.source)
+
+
+def _note_overrun(task: FieldTask, store: Store, key: UnitKey, attempt: str, asked_at: float) -> None:
+    """Write down a unit that alone filled its job."""
+    if attempt and _took_all_the_time(task, asked_at):
+        _try_to_record(store, _overrun(task, key, attempt, asked_at))
 
 
 def _is_left_to_all(task: FieldTask, store: Store, stage: Stage, keys: Mapping[str, UnitKey]) -> bool:

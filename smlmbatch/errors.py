@@ -79,3 +79,15 @@ class Interrupted(SmlmbatchError):
 
     exit_code = EXIT_INTERRUPTED
     failure_class = "resource"
+
+
+def was_asked_to_stop(error: BaseException) -> bool:
+    """Whether an error is what became of `Interrupted` that a signal raised within a library: numba makes a SystemError of it."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        if isinstance(link, Interrupted):
+            return True
+        seen.add(id(link))
+        link = link.__cause__ or link.__context__
+    return False

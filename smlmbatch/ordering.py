@@ -19,7 +19,7 @@ from typing import Any, Final
 from smlmbatch.campaign import Plan
 from smlmbatch.config import Config, OrderConfig
 from smlmbatch.engine import FieldOutcome, made_by, record_of
-from smlmbatch.errors import ConfigError, Interrupted
+from smlmbatch.errors import ConfigError, Interrupted, was_asked_to_stop
 from smlmbatch.hpc.limits import memory_limit_bytes, reset_peak
 from smlmbatch.hpc.place import Place
 from smlmbatch.hpc.pool import map_units
@@ -33,7 +33,7 @@ CAMPAIGN: Final = "campaign"  # in place of a field's key, which always ends in 
 ORDER: Final = "order"
 REGISTER: Final = "register"
 CAMPAIGN_STAGES: Final = (ORDER, REGISTER)
-RESULT_VERSIONS: Final = {ORDER: 2, REGISTER: 1}  # raised when a change of code changes results
+RESULT_VERSIONS: Final = {ORDER: 1, REGISTER: 1}  # raised when a change of code changes results
 _LEARNED: Final = ("method", "channel", "least_particles", "turns", "value", "extras", "epochs", "seed", "device", "bins")
 _REGISTERED: Final = ("turns", "most_registered", "seed")
 _PRINCIPAL: Final = ("pc1", "pc2", "pc3")  # principal axes along which bins are registered where nothing is said
@@ -146,7 +146,7 @@ def _bin_parts(order: str, config: OrderConfig, name: str, number: int) -> dict[
 def _bins_of(path: Path, order: UnitKey, config: OrderConfig) -> Iterator[Bin]:
     names, telling, bins = _directions_of(str(path))
     wanted = _wanted(config.axes, names, telling)
-    for direction, name in enumerate(names):
+    for direction, name in sorted(enumerate(names), key=lambda item: item[1].startswith("unit")):  # what the report begins with first
         for number in range(bins) if name in wanted else ():
             yield Bin(
                 direction, name, number, UnitKey(CAMPAIGN, REGISTER, fingerprint(**_bin_parts(order.fingerprint, config, name, number)))
@@ -179,10 +179,12 @@ def _wanted(axes: str, names: Sequence[str], telling: frozenset[str]) -> frozens
         return frozenset()
     if axes.strip() == "all":
         return telling
+    if axes.strip() == "principal":
+        return frozenset(name for name in telling if not name.startswith("unit"))
     chosen = frozenset(name.strip() for name in axes.split(",") if name.strip())
     if unknown := sorted(chosen - set(names)) if names else []:
         raise ConfigError(
-            f'order.axes = {axes!r}: wanted "all", "none" or some of {", ".join(names)}; {", ".join(unknown)} is none of them'
+            f'order.axes = {axes!r}: wanted "principal", "all", "none" or some of {", ".join(names)}; {", ".join(unknown)} is none of them'
         )
     return chosen
 
@@ -190,7 +192,8 @@ def _wanted(axes: str, names: Sequence[str], telling: frozenset[str]) -> frozens
 def most_bins(config: Config) -> int:
     """How many bins there are at most, before it is known."""
     named = len([name for name in config.order.axes.split(",") if name.strip()])
-    directions = {"all": _UNITS + len(_PRINCIPAL) + bool(config.order.value.strip()), "none": 0}.get(config.order.axes.strip(), named)
+    principal = len(_PRINCIPAL) + bool(config.order.value.strip())
+    directions = {"all": _UNITS + principal, "principal": principal, "none": 0}.get(config.order.axes.strip(), named)
     return directions * config.order.bins
 
 
@@ -251,7 +254,9 @@ def process_campaign_unit(task: CampaignTask) -> Made:
             return Made(_make(task, store, attempt))
     except Interrupted:
         raise
-    except Exception as error:  # noqa: BLE001 - one unit's failure is recorded, and all others go on
+    except Exception as error:
+        if was_asked_to_stop(error):
+            raise Interrupted(str(error)) from error
         failure = failure_of_error(task.key, error, path="", attempt=attempt_name)
         failure = _with_mend(failure, error, task.submission)
         if not store.is_fresh(task.key):

@@ -5,7 +5,7 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smlmbatch.errors import InputError
+from smlmbatch.errors import InputError, Interrupted, was_asked_to_stop
 
 
 @given(st.text(max_size=50), st.text(max_size=50))
@@ -20,3 +20,18 @@ def test_codes_for_a_terminal_and_endless_names_are_cut():
     assert error.finding == "found \ufffd[31mred \ufffdback"
     assert (len(error.want), error.want[-1]) == (1000, "\u2026")
     assert error.mend == "é µ ok"
+
+
+def test_a_stop_is_seen_through_what_a_library_made_of_it():
+    try:
+        try:
+            raise Interrupted("stopped by SIGTERM")
+        except Interrupted as stop:
+            raise SystemError("returned a result with an exception set") from stop
+    except SystemError as error:
+        assert was_asked_to_stop(error)
+    assert not was_asked_to_stop(SystemError("something else"))
+    loop = ValueError("a")
+    loop.__context__ = KeyError("b")
+    loop.__context__.__context__ = loop
+    assert not was_asked_to_stop(loop)

@@ -35,8 +35,6 @@ VALUE: Final = "value"  # the direction that goes best with what is known of par
 _LEAST_SURE: Final = 0.1  # of a circle's radius: its standard error, for the radius to count
 _LARGEST_CIRCLE: Final = 2.0  # times the mean distance of a particle's locs
 _LEAST_OF_BIN: Final = 8  # particles: fewer make no super-particle
-_ENOUGH: Final = 22_400  # particles seen in training; after a quarter of it places are as good, but all are decoded alike
-_MOST_EPOCHS: Final = 400
 _LEAST_KNOWN: Final = 20  # particles of which the value is known
 _LOOKED_AT: Final = 512  # particles by which one judges whether latents are alive, and how few locs do
 _SHARES: Final = (0.5, 0.2)  # of each particle's locs
@@ -90,7 +88,7 @@ def learn(campaign: Campaign, out: UnitWriter, folder: Path, *, train: Train) ->
     value = _value(campaign, found.stored, estimates)
     method = Pcvae(found.stored.particles)
     recipe = method.recipe(base_recipe(config, axes=found.stored.particles.axes), extras=_extras(config))
-    recipe = replace(recipe, epochs=config.epochs or enough_epochs(recipe.epochs, len(found.stored.particles)))
+    recipe = replace(recipe, epochs=config.epochs or recipe.epochs)
     train(method, recipe, folder)
     _write_order(out, folder, found.stored.particles, config, estimates=estimates, value=value)
     return len(found.stored.loc)
@@ -142,15 +140,6 @@ def _extras(config: OrderConfig) -> tuple[str, ...]:
     if unknown := [name for name in names if name not in EXTRAS]:
         raise ConfigError(f"order.extras = {config.extras!r}: wanted some of {', '.join(EXTRAS)}; {', '.join(unknown)} is none of them")
     return names
-
-
-def enough_epochs(least: int, particles: int) -> int:
-    """Epochs after which the network not only tells particles apart but makes use of it to draw them.
-
-    >>> enough_epochs(4, 360), enough_epochs(4, 1_400), enough_epochs(4, 100_000)
-    (62, 16, 4)
-    """
-    return max(least, min(_MOST_EPOCHS, round(_ENOUGH / particles)))
 
 
 # ---- what is known of particles

@@ -10,7 +10,7 @@ from smlmbatch.config import Config, OrderConfig
 from smlmbatch.errors import ConfigError
 from smlmbatch.methods.pcvae.data import ParticleSet
 from smlmbatch.methods.pcvae.stored import StoredParticles
-from smlmbatch.order.learn import VALUE, _extras, _value, base_recipe, bin_numbers, enough_epochs, estimate_all, find_directions
+from smlmbatch.order.learn import VALUE, _extras, _value, base_recipe, bin_numbers, estimate_all, find_directions
 from smlmbatch.samples import Field
 from smlmbatch.simulate.particles import draw_pores_2d, draw_pores_3d
 from smlmbatch.work import Campaign, FieldResult
@@ -61,10 +61,6 @@ def test_bins_hold_equal_counts(n, bins, wanted):
     number = bin_numbers(place, bins)
     assert np.bincount(number).tolist() == wanted
     assert all(place[number == b].max() < place[number == b + 1].min() for b in range(len(wanted) - 1))
-
-
-def test_epochs_are_fewer_for_more_particles():
-    assert [enough_epochs(4, n) for n in (20, 360, 1400, 10**6)] == [400, 62, 16, 4]
 
 
 def test_estimates_are_near_the_truth():
