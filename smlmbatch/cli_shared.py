@@ -111,14 +111,16 @@ def work_fields(plan: Any, work: Any, seat: Any = None) -> Any:
     return run_together(plan, work, lambda text: talk(f"rank {place.rank}: {text}"), seat=seat)
 
 
-def work_order(plan: Any, outcomes: Any, work: Any, stages: Sequence[str]) -> None:
-    """Put the campaign's particles in order, where there are some."""
+def work_order(plan: Any, outcomes: Any, work: Any, stages: Sequence[str]) -> int:
+    """Put the campaign's particles in order, where there are some; the exit code of units that came out otherwise."""
     from smlmbatch.ordering import is_ordering
     from smlmbatch.run import run_order, whole_campaign
 
     if stages and is_ordering(plan.config):
         prepare(plan.output)
-        run_order(plan, whole_campaign(plan, outcomes, work), work, talk, stages=stages)
+        _, unlike = run_order(plan, whole_campaign(plan, outcomes, work), work, talk, stages=stages)
+        return EXIT_FAILED_FIELDS if unlike else 0
+    return 0
 
 
 def campaign_code(plan: Any, outcomes: Any, work: Any, *, stages: Sequence[str]) -> int:
@@ -130,10 +132,10 @@ def campaign_code(plan: Any, outcomes: Any, work: Any, *, stages: Sequence[str])
         talk("nothing is to be put in order: no particles are picked (smlmbatch pick), or order.method is none")
         return 0
     prepare(plan.output)
-    state = run_order(plan, outcomes, work, talk, stages=stages)
+    state, unlike = run_order(plan, outcomes, work, talk, stages=stages)
     if state.waiting:
         talk(f"waits: fields that are not picked yet: {state.waiting}")
-    return EXIT_FAILED_FIELDS if work.stop_on_first_error and state.failures else 0
+    return EXIT_FAILED_FIELDS if unlike or (work.stop_on_first_error and state.failures) else 0
 
 
 def met(place: Place, stages: Sequence[str]) -> AbstractContextManager[Any]:

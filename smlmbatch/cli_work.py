@@ -86,8 +86,8 @@ def run(place: Place, /, input_path: Path, output: Path, part: Cut | None, **opt
     plan = plan_it(input_path, output, options)
     talk(planned_text(plan))
     outcomes = work_fields(plan, work) if stages else standing(plan, trust_cache=True)
-    work_order(plan, outcomes, work, campaign_stages)
-    sys.exit(end_campaign(plan, outcomes, work, stages=campaign_stages, reports=reports))
+    unlike = work_order(plan, outcomes, work, campaign_stages)
+    sys.exit(end_campaign(plan, outcomes, work, stages=campaign_stages, reports=reports) or unlike)
 
 
 @click.command()

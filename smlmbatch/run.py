@@ -293,8 +293,12 @@ def whole_campaign(plan: Plan, outcomes: Sequence[FieldOutcome], options: RunOpt
     return whole
 
 
-def run_order(plan: Plan, outcomes: Sequence[FieldOutcome], options: RunOptions, talk: Talk, *, stages: Sequence[str]) -> OrderState:
+def run_order(
+    plan: Plan, outcomes: Sequence[FieldOutcome], options: RunOptions, talk: Talk, *, stages: Sequence[str]
+) -> tuple[OrderState, int]:
     """Make the units of the whole campaign: its particles in order, and their bins; of these those of the part.
+
+    Returns where they stand, and how many came out otherwise when they were made again.
 
     Parameters
     ----------
@@ -305,17 +309,19 @@ def run_order(plan: Plan, outcomes: Sequence[FieldOutcome], options: RunOptions,
     log = UnitLog(plan.output / "logs")
     state = order_state(plan, outcomes)
     if state.order is None or not stages:
-        return state
-    campaign = collect(plan, outcomes)
+        return state, 0
+    campaign, unlike = collect(plan, outcomes), 0
     if ORDER in stages:
         for task, made in make_order(plan, campaign, state, outcomes=outcomes, options=options, talk=talk):
             _tell_made(log, task, made, talk)
+            unlike += made.record is not None and made.record.again == "differs"
         state = order_state(plan, outcomes)
     if REGISTER in stages:
         for task, made in make_bins(plan, campaign, state, options=options, talk=talk):
             _tell_made(log, task, made, talk)
+            unlike += made.record is not None and made.record.again == "differs"
         state = order_state(plan, outcomes)
-    return state
+    return state, unlike
 
 
 def _tell_made(log: UnitLog, task: CampaignTask, made: Made, talk: Talk) -> None:

@@ -194,6 +194,14 @@ def test_a_killed_process_costs_its_bin_alone(copy, pores, monkeypatch):
     assert not state(copy).undone
 
 
+def test_a_bin_that_comes_out_otherwise_is_named(copy, pores):
+    first, second = sorted((copy / "store" / "fields" / CAMPAIGN).glob("register-*"))[:2]
+    shutil.copyfile(first, second)
+    told = learn("run", pores, copy, "--force", "--only", "register", expect=3)
+    assert told.count("NOT REPRODUCIBLE") == 1
+    assert told.count("made again: same digest") == BINS - 1
+
+
 def test_what_a_submission_reckons_with(copy, pores):
     loads = loads_of({".": load_plan(copy)})
     assert [sum(load.seconds) for stage in ("order", "register") for load in loads[stage]] == [0.0, 0.0]

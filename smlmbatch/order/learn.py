@@ -32,6 +32,8 @@ Train = Callable[[Pcvae, PcvaeConfig, Path], None]  # a model of these settings 
 
 ESTIMATES: Final = ("mean_radius_nm", "median_radius_nm", "circle_radius_nm", "layer_height_nm", "level_height_nm")
 VALUE: Final = "value"  # the direction that goes best with what is known of particles
+_LEAST_SURE: Final = 0.1  # of a circle's radius: its standard error, for the radius to count
+_LARGEST_CIRCLE: Final = 2.0  # times the mean distance of a particle's locs
 _LEAST_OF_BIN: Final = 8  # particles: fewer make no super-particle
 _ENOUGH: Final = 22_400  # particles seen in training; after a quarter of it places are as good, but all are decoded alike
 _MOST_EPOCHS: Final = 400
@@ -155,14 +157,17 @@ def enough_epochs(least: int, particles: int) -> int:
 
 
 def estimate_all(particles: ParticleSet) -> dict[str, Floats]:
-    """Radius and height of each particle by formulas, (k,) f8 each; heights are NaN in the plane."""
+    """Radius and height of each particle by formulas, (k,) f8 each; heights are NaN in the plane, circles where there are none: a
+    particle that is nothing like a ring may be fitted by an arc of a circle of any size."""
     points, start = particles.points_nm, particles.start
     nowhere = np.full(len(particles), np.nan)
     deep = particles.axes == 3
+    mean_nm, circle = mean_radii(points, start).nm, circle_radii(points, start).radius
+    sure = (circle.error_nm < _LEAST_SURE * circle.nm) & (circle.nm < _LARGEST_CIRCLE * mean_nm)
     return {
-        "mean_radius_nm": mean_radii(points, start).nm,
+        "mean_radius_nm": mean_nm,
         "median_radius_nm": median_radii(points, start).nm,
-        "circle_radius_nm": circle_radii(points, start).radius.nm,
+        "circle_radius_nm": np.where(sure, circle.nm, np.nan),
         "layer_height_nm": layer_heights(points, start).nm if deep else nowhere,
         "level_height_nm": level_heights(points, start).nm if deep else nowhere,
     }

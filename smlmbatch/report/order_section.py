@@ -270,7 +270,7 @@ def _axes_table(axes: Sequence[Row], names: Sequence[str]) -> Markup:
     """Directions against what was estimated: on all particles, and of the chosen ones on the half they were not chosen by."""
     quantities = [name for name in _QUANTITY if any(row["quantity"] == name and row["pearson"] is not None for row in axes)]
     by_name = {(row["direction"], row["quantity"]): row for row in axes}
-    header = ["Pearson, Spearman", "Share or nats", "With a fifth of the locs", *(_QUANTITY[name] for name in quantities)]
+    header = ["Pearson, Spearman", "Share or nats", "At 20 % of locs", *(_QUANTITY[name] for name in quantities)]
     body = []
     for name in (name for name in names if _is_axis(name, by_name, quantities)):
         first = by_name[name, quantities[0]] if quantities else next(row for row in axes if row["direction"] == name)
@@ -279,7 +279,7 @@ def _axes_table(axes: Sequence[Row], names: Sequence[str]) -> Markup:
         cells = [_correlation(by_name[name, quantity]) for quantity in quantities]
         body.append([_said(name), size, number(first["thinned_20"], digits=2), *cells])
     note = "Bold: what goes best with the quantity, of units and of principal axes, on one half; in brackets Pearson on the other half."
-    return join([table(header, body, numeric=range(1, len(header)), class_="few"), element("p", note, class_="note")])
+    return join([table(header, body, numeric=range(1, len(header)), whole=(0,), class_="few"), element("p", note, class_="note")])
 
 
 def _is_axis(name: str, by_name: Mapping[tuple[str, str], Row], quantities: Sequence[str]) -> bool:

@@ -1,12 +1,19 @@
 """The parts of the unit `order`: directions, bins, values; what the settings may name."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from smlmbatch.config import OrderConfig
+from smlmbatch.config import Config, OrderConfig
 from smlmbatch.errors import ConfigError
-from smlmbatch.order.learn import VALUE, _extras, base_recipe, bin_numbers, enough_epochs, estimate_all, find_directions
+from smlmbatch.methods.pcvae.data import ParticleSet
+from smlmbatch.methods.pcvae.stored import StoredParticles
+from smlmbatch.order.learn import VALUE, _extras, _value, base_recipe, bin_numbers, enough_epochs, estimate_all, find_directions
+from smlmbatch.samples import Field
 from smlmbatch.simulate.particles import draw_pores_2d, draw_pores_3d
+from smlmbatch.work import Campaign, FieldResult
 from tests.methods.pcvae.drawn import as_set
 
 
@@ -80,3 +87,33 @@ def test_extras_are_named_in_the_settings():
     assert _extras(OrderConfig(extras="photons, psf_nm")) == ("photons", "psf_nm")
     with pytest.raises(ConfigError, match="colour is none of them"):
         _extras(OrderConfig(extras="photons,colour"))
+
+
+def known(name: str, *labels: str):
+    """What each of the particles of some fields is known to be, whose sample sheet has these cells in the column `dose`."""
+    fields = [
+        FieldResult(field=Field(path=f"{n}.csv", name="", condition="", replicate="", format="", labels=(("dose", text),)), units={})
+        for n, text in enumerate(labels)
+    ]
+    campaign = Campaign(output=Path("out"), config=Config(order=OrderConfig(value=name)), fields=tuple(fields))
+    field = np.repeat(np.arange(len(labels), dtype=np.int32), 2)
+    stored = StoredParticles(ParticleSet(np.zeros((0, 2), np.float32), np.zeros(1, np.int64)), field, field, field, 0, {}, False)
+    return _value(campaign, stored, {"circle_radius_nm": np.arange(4.0)})
+
+
+def test_a_value_is_a_column_of_the_sheet_or_an_estimate():
+    np.testing.assert_array_equal(known("dose", "2.5", ""), [2.5, 2.5, np.nan, np.nan])
+    np.testing.assert_array_equal(known(" circle_radius_nm ", "2.5", ""), np.arange(4.0))
+    assert known("", "2.5", "") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "finding"),
+    [
+        ("dose", "the sample sheet says 'high' there; wanted numbers"),
+        ("dosis", "wanted a column of the sample sheet (dose) or one of mean_"),
+    ],
+)
+def test_a_value_that_is_none_is_refused(name, finding):
+    with pytest.raises(ConfigError, match=re.escape(finding)):
+        known(name, "2.5", "high")
