@@ -182,28 +182,62 @@ def _simulate_pairs(folder: Path, n_pairs: int, *, seed: int, with_locs: bool) -
 @click.argument("target", type=folder_type)
 @click.option("--format", "format_name", type=click.Choice(EXPORT_FORMATS), default="csv", show_default=True)
 @click.option("--what", type=click.Choice([*ALL_NAMES, "locs", "images"]), multiple=True, help="[default: all that the format is for]")
+@click.option(
+    "--where",
+    default="",
+    metavar="CONDITION",
+    help='Only the particles for which this holds, and their locs: "unit1 > 0 and n_locs >= 50".',
+)
 @click.option("--pixel-nm", type=float, default=20.0, show_default=True, help="Pixel of density images (ome-zarr).")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
-def export(output: Path, target: Path, format_name: str, what: tuple[str, ...], pixel_nm: float, overwrite: bool) -> None:
+def export(output: Path, target: Path, format_name: str, what: tuple[str, ...], where: str, pixel_nm: float, overwrite: bool) -> None:
     """Export tables and localisations: CSV or Parquet in nanometres, localisations as another program writes them, ROIs as
-    AnnData (h5ad), or density images for napari (ome-zarr).
+    AnnData (h5ad), or density images for napari (ome-zarr). With --where: some particles as localisation files (csv, parquet,
+    picasso, smap-csv), each loc with its record in the source and its particle's number as group.
 
     \b
     smlmbatch export results/ for_r/ --what rois
     smlmbatch export results/ for_picasso/ --format picasso
     smlmbatch export results/ for_napari/ --format ome-zarr --pixel-nm 10
+    smlmbatch export results/ wide/ --format picasso --where "pc1 > 1.5 and condition == 'EGF'"
     """
     from smlmbatch.campaign import load_plan
     from smlmbatch.export.campaign import export_campaign, unfit_fields
     from smlmbatch.run import collect
     from smlmbatch.upkeep import standing
 
+    if where:
+        _export_particles(output, target, format_name, what, where=where, overwrite=overwrite)
+        return
     loaded = load_plan(output)
     campaign = collect(loaded, standing(loaded, trust_cache=True))
     if not what or {"locs", "images"} & set(what):
         for name, reason in unfit_fields(campaign, format_name, pixel_nm=pixel_nm).items() if format_name != "h5ad" else ():
             talk(f"warning: {name} is left out: it {reason}")
     for path in export_campaign(campaign, target, format=format_name, what=what, overwrite=overwrite, pixel_nm=pixel_nm):
+        say(str(path))
+
+
+def _export_particles(output: Path, target: Path, format_name: str, what: tuple[str, ...], *, where: str, overwrite: bool) -> None:
+    """A field that the format can't hold is named and left out, as without a condition."""
+    from smlmbatch.campaign import load_plan
+    from smlmbatch.export.particles import PARTICLE_FORMATS, PARTICLES, choose_particles, export_particles, unfit_choices
+    from smlmbatch.run import collect, tables_are_current
+    from smlmbatch.upkeep import standing
+
+    if strange := [name for name in what if name != PARTICLES]:
+        raise ConfigError(f"--where chooses particles: say --what {PARTICLES}, not {', '.join(strange)}")
+    if format_name not in PARTICLE_FORMATS:
+        raise ConfigError(f"--where with --format {format_name}: wanted one that holds groups and records: {', '.join(PARTICLE_FORMATS)}")
+    loaded = load_plan(output)
+    outcomes = standing(loaded, trust_cache=True)
+    campaign = collect(loaded, outcomes)
+    if not tables_are_current(loaded, outcomes):
+        talk("warning: tables are older than what is in the store now; `smlmbatch report` writes them anew")
+    chosen = choose_particles(output, where)
+    for name, reason in unfit_choices(campaign, chosen, format_name).items():
+        talk(f"warning: {name} is left out: it {reason}")
+    for path in export_particles(campaign, target, chosen, format=format_name, overwrite=overwrite):
         say(str(path))
 
 

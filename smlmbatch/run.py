@@ -353,10 +353,7 @@ def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk, *, force: b
     failures = [*(outcome.failure for outcome in outcomes if outcome.failure is not None), *order.failures]
     _write_failed(plan.output / FAILED, failures)
     _warn_of_twins(outcomes, talk)
-    state = [[_labels(outcome), _unit_state(outcome)] for outcome in outcomes]
-    judging = {"compare": dataclasses.asdict(plan.config.compare), "quality": dataclasses.asdict(plan.config.quality)}
-    ordered, grouped = sorted(order.fresh), [plan.config.order.groups, plan.config.order.grouped_by, plan.config.order.seed]
-    tables = fingerprint(version=_TABLES_VERSION, fields=state, order=ordered, grouped=grouped, **judging)
+    tables = _tables_fingerprint(plan, outcomes, order)
     embeddings = _embeddings_fingerprint(plan, outcomes)
     page = fingerprint(
         version=_REPORT_VERSION,
@@ -382,6 +379,18 @@ def finish(plan: Plan, outcomes: Sequence[FieldOutcome], talk: Talk, *, force: b
         write_report(campaign, fingerprint=page, input_name=plan.root.name, software=software(), run=_run_facts(outcomes))
         note_finish(plan.output)
     return campaign
+
+
+def tables_are_current(plan: Plan, outcomes: Sequence[FieldOutcome]) -> bool:
+    """Whether OUTPUT's tables (but those of embeddings) are made of what is in the store now."""
+    return tables_fingerprint(plan.output) == _tables_fingerprint(plan, outcomes, order_state(plan, outcomes))
+
+
+def _tables_fingerprint(plan: Plan, outcomes: Sequence[FieldOutcome], order: OrderState) -> str:
+    state = [[_labels(outcome), _unit_state(outcome)] for outcome in outcomes]
+    judging = {"compare": dataclasses.asdict(plan.config.compare), "quality": dataclasses.asdict(plan.config.quality)}
+    ordered, grouped = sorted(order.fresh), [plan.config.order.groups, plan.config.order.grouped_by, plan.config.order.seed]
+    return fingerprint(version=_TABLES_VERSION, fields=state, order=ordered, grouped=grouped, **judging)
 
 
 def _warn_of_twins(outcomes: Sequence[FieldOutcome], talk: Talk) -> None:

@@ -1,4 +1,4 @@
-"""Conditions on fields as text: `condition == 'EGF' and batch != '2'`.
+"""Conditions on fields, or on rows of a table, as text: `condition == 'EGF' and batch != '2'`.
 
 Read by Python's own parser and judged by the few kinds of node listed here; anything else (a call, an attribute, an index)
 is refused before a row is looked at, so nothing that a user or a script writes there is ever executed.
@@ -6,18 +6,21 @@ is refused before a row is looked at, so nothing that a user or a script writes 
 A column is text. Compared with a number it is read as one: an empty cell satisfies nothing but `!=`, and other text is an
 error that names the field. Two columns are equal as texts, and more or less than each other as numbers. `in` takes a list of
 values, or looks for a text in a column; `column in ('1')`, a list without its comma, would be a search in the text and is refused.
+
+A table's null is no value: whether a comparison with it holds is not known (None), as in SQL, nor is its contrary, and only what is
+known to hold is chosen. `samples.csv` has no nulls, but empty texts.
 """
 
 import ast
 import operator
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from smlmbatch.errors import ConfigError
 
-Value = str | int | float
+Value = str | int | float | None
 _LONGEST = 2000  # characters; deeper nesting than fits in here would end in Python's recursion limit
 _WANTED = "columns, texts and numbers compared by == != < <= > >= in, not in, joined by and, or, not"
 _ORDERS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
@@ -37,15 +40,20 @@ class Where:
     text: str
     tree: ast.expr
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns it names."""
+        return frozenset(node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name))
+
     def holds(self, row: Mapping[str, Value], name: str) -> bool:
-        """Whether a row (column → value) satisfies the condition; `name` is what an error calls it.
+        """Whether a row (column → value, None = null) satisfies the condition; `name` is what an error calls it.
 
         Raises
         ------
         ConfigError
             a text that is no number is compared with a number
         """
-        return _judge(self.tree, row, f"--where {self.text!r}: {name}")
+        return _judge(self.tree, row, f"--where {self.text!r}: {name}") is True
 
 
 def read_where(text: str, columns: Sequence[str]) -> Where:
@@ -142,35 +150,55 @@ def _refuse(node: ast.expr, text: str) -> None:
 # ---- judging
 
 
-def _judge(node: ast.expr, row: Mapping[str, Value], where: str) -> bool:
+def _judge(node: ast.expr, row: Mapping[str, Value], where: str) -> bool | None:
     match node:
         case ast.BoolOp(op=ast.And(), values=parts):
-            return all(_judge(part, row, where) for part in parts)
+            return _first(False, (_judge(part, row, where) for part in parts))
         case ast.BoolOp(values=parts):
-            return any(_judge(part, row, where) for part in parts)
+            return _first(True, (_judge(part, row, where) for part in parts))
         case ast.UnaryOp(operand=part):
-            return not _judge(part, row, where)
+            found = _judge(part, row, where)
+            return None if found is None else not found
         case ast.Compare(left=left, ops=orders, comparators=rest):
             pairs = zip([left, *rest], orders, rest, strict=False)
-            return all(_compare(one, order, other, row, where) for one, order, other in pairs)
+            return _first(False, (_compare(one, order, other, row, where) for one, order, other in pairs))
     raise AssertionError(f"{ast.unparse(node)!r} was let through")
 
 
-def _compare(one: ast.expr, order: ast.cmpop, other: ast.expr, row: Mapping[str, Value], where: str) -> bool:
+def _first(decisive: bool, parts: Iterable[bool | None]) -> bool | None:
+    """`decisive` if one of the parts is (False for `and`, True for `or`), else None if one isn't known, else the contrary."""
+    unknown = False
+    for part in parts:
+        if part is decisive:
+            return decisive
+        unknown |= part is None
+    return None if unknown else not decisive
+
+
+def _compare(one: ast.expr, order: ast.cmpop, other: ast.expr, row: Mapping[str, Value], where: str) -> bool | None:
     left = _value(one, row)
+    if left is None:
+        return None
     if not isinstance(order, ast.In | ast.NotIn):
         right = _value(other, row)
+        if right is None:
+            return None
         if isinstance(one, ast.Name) and isinstance(other, ast.Name) and not isinstance(order, ast.Eq | ast.NotEq):
             return "" not in (left, right) and _ORDERS[type(order)](_number(left, where), _number(right, where))
         return _ordered(left, order, right, where)
+    found = _is_in(left, other, row, where)
+    return None if found is None else found is isinstance(order, ast.In)
+
+
+def _is_in(left: str | float, other: ast.expr, row: Mapping[str, Value], where: str) -> bool | None:
     if isinstance(other, ast.Tuple | ast.List | ast.Set):
-        found = any(_ordered(left, ast.Eq(), _value(item, row), where) for item in other.elts)
-    else:
-        found = str(left) in str(_value(other, row))
-    return found is isinstance(order, ast.In)
+        items = (_value(item, row) for item in other.elts)
+        return _first(True, (None if item is None else _ordered(left, ast.Eq(), item, where) for item in items))
+    right = _value(other, row)
+    return None if right is None else str(left) in str(right)
 
 
-def _ordered(left: Value, order: ast.cmpop, right: Value, where: str) -> bool:
+def _ordered(left: str | float, order: ast.cmpop, right: str | float, where: str) -> bool:
     if isinstance(left, str) != isinstance(right, str):
         if "" in (left, right):
             return isinstance(order, ast.NotEq)
@@ -178,7 +206,7 @@ def _ordered(left: Value, order: ast.cmpop, right: Value, where: str) -> bool:
     return _ORDERS[type(order)](left, right)
 
 
-def _number(value: Value, where: str) -> float:
+def _number(value: str | float, where: str) -> float:
     try:
         return float(value)
     except (ValueError, OverflowError):

@@ -23,13 +23,9 @@ def test_codes_for_a_terminal_and_endless_names_are_cut():
 
 
 def test_a_stop_is_seen_through_what_a_library_made_of_it():
-    try:
-        try:
-            raise Interrupted("stopped by SIGTERM")
-        except Interrupted as stop:
-            raise SystemError("returned a result with an exception set") from stop
-    except SystemError as error:
-        assert was_asked_to_stop(error)
+    error = SystemError("returned a result with an exception set")
+    error.__cause__ = Interrupted("stopped by SIGTERM")
+    assert was_asked_to_stop(error)
     assert not was_asked_to_stop(SystemError("something else"))
     loop = ValueError("a")
     loop.__context__ = KeyError("b")

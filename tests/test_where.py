@@ -58,6 +58,30 @@ def test_conditions(text, holds):
 
 
 @pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("null > 1", False),
+        ("null != 1", False),
+        ("not null > 1", False),
+        ("1 < 2 < null", False),
+        ("null in (1, 2)", False),
+        ("null not in (1, 2)", False),
+        ("dose in (null, 12.5)", True),
+        ("dose not in (null, 1)", False),  # it might be that
+        ("'x' in null or not 'x' in null", False),
+        ("null == null", False),
+        ("null > 1 or dose > 1", True),
+        ("not (null > 1 and dose > 100)", True),  # whatever null is
+        ("not (null > 1 or dose > 100)", False),
+    ],
+)
+def test_null_is_no_value(text, holds):
+    condition = read_where(text, [*ROW, "null"])
+    assert condition.holds(ROW | {"null": None}, "cell1") is holds
+    assert condition.columns <= {"null", "dose"}
+
+
+@pytest.mark.parametrize(
     ("text", "word"),
     [
         ("batch in ('1')", "write ('1',) for a list"),

@@ -39,12 +39,14 @@ class LocsFormat:
     suffix : what follows the field's key in the file's name
     needs : quantities without which the program can't use the file
     companion : suffix of a second file, "" if there is none
+    holds_particles : whether a loc's group and its record have a column
     """
 
     suffix: str
     write: Callable[[Path, StoredField], None]
     needs: tuple[str, ...] = ()
     companion: str = ""
+    holds_particles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,11 @@ class TableFormat:
 
 LOCS_FORMATS: Final[Mapping[str, LocsFormat]] = MappingProxyType(
     {
-        "csv": LocsFormat(".csv", text.write_own_csv),
-        "parquet": LocsFormat(".parquet", parquet.write_own_parquet),
+        "csv": LocsFormat(".csv", text.write_own_csv, holds_particles=True),
+        "parquet": LocsFormat(".parquet", parquet.write_own_parquet, holds_particles=True),
         "thunderstorm": LocsFormat(".csv", text.write_thunderstorm),
-        "picasso": LocsFormat("_locs.hdf5", picasso.write_picasso, picasso.NEEDS, "_locs.yaml"),
-        "smap-csv": LocsFormat(".csv", text.write_smap_csv),
+        "picasso": LocsFormat("_locs.hdf5", picasso.write_picasso, picasso.NEEDS, "_locs.yaml", holds_particles=True),
+        "smap-csv": LocsFormat(".csv", text.write_smap_csv, holds_particles=True),
         "smlm": LocsFormat(".smlm", smlm.write_smlm),
     }
 )
@@ -111,18 +113,18 @@ def export_campaign(
     ConfigError
         unknown format or kind, a table that is not there yet, no field that the format can hold, files in the way
     """
-    _check_choice("format", [format], FORMATS)
+    check_choice("format", [format], FORMATS)
     possible = exports_of(format)
     what = what or possible
-    _check_choice("what", what, EXPORTS)
-    _check_choice(f"--format {format} with what", what, possible)
+    check_choice("what", what, EXPORTS)
+    check_choice(f"--format {format} with what", what, possible)
     if not pixel_nm > 0:
         raise ConfigError(f"--pixel-nm {pixel_nm:g}: wanted a length above 0 nm")
     sources = {target / f"{name}.{format}": table_path(campaign.output, name) for name in ALL_NAMES if name in what}
     fields = _fields(campaign, target, format, pixel_nm=pixel_nm) if {LOCS, IMAGES} & set(what) else {}
     _check_sources(campaign, sources, fields, format, pixel_nm=pixel_nm, wants_fields=bool({LOCS, IMAGES} & set(what)))
-    written = [*sources, *(file for path in fields for file in _files(path, format))]
-    _check_targets(written, overwrite=overwrite)
+    written = [*sources, *(file for path in fields for file in files_of(path, format))]
+    check_targets(written, overwrite=overwrite)
     for path, source in sources.items():
         TABLE_FORMATS[format].write(source, path, campaign)
     with ThreadPoolExecutor(max(1, workers)) as pool:  # numbers are formatted and compressed outside the interpreter's lock
@@ -133,26 +135,29 @@ def export_campaign(
 
 def unfit_fields(campaign: Campaign, format_name: str, *, pixel_nm: float = images.PIXEL_NM) -> dict[str, str]:
     """Field's path → why it can't be exported: not in the store, without a quantity that the format needs, or too large."""
-    found = {}
+    reasons = {result.field.path: _unfit(result, format_name, pixel_nm=pixel_nm) for result in campaign.fields}
+    return {path: reason for path, reason in reasons.items() if reason}
+
+
+def _unfit(result: FieldResult, format_name: str, *, pixel_nm: float) -> str:
     stages = images.STAGES if format_name in IMAGE_SUFFIXES else images.STAGES[:1]
-    for result in campaign.fields:
-        lacking = [stage for stage in stages if stage not in result.units]
-        if lacking:
-            thing = "localisations" if lacking[0] == stages[0] else "outlines"
-            found[result.field.path] = f"has no {thing} in the store; `smlmbatch status` says why"
-        elif format_name in IMAGE_SUFFIXES and (reason := images.too_large(result.units, pixel_nm)):
-            found[result.field.path] = reason
-        elif format_name in LOCS_FORMATS and (missing := _missing(result.units["ingest"], format_name)):
-            found[result.field.path] = f"has no {' and no '.join(missing)}, which the format {format_name} needs"
-    return found
+    lacking = [stage for stage in stages if stage not in result.units]
+    if lacking:
+        thing = "localisations" if lacking[0] == stages[0] else "outlines"
+        return f"has no {thing} in the store; `smlmbatch status` says why"
+    if format_name in IMAGE_SUFFIXES:
+        return images.too_large(result.units, pixel_nm)
+    return lacking_columns(result.units["ingest"], format_name) if format_name in LOCS_FORMATS else ""
 
 
-def _missing(unit_path: Path, format_name: str) -> list[str]:
+def lacking_columns(unit_path: Path, format_name: str) -> str:
+    """Which quantities that the format needs a field doesn't have; "" if it has all."""
     needs = LOCS_FORMATS[format_name].needs
     if not needs:
-        return []
+        return ""
     with UnitReader(unit_path) as unit:
-        return [name for name in needs if not unit.has(name)]
+        missing = [name for name in needs if not unit.has(name)]
+    return f"has no {' and no '.join(missing)}, which the format {format_name} needs" if missing else ""
 
 
 def _fields(campaign: Campaign, target: Path, format_name: str, *, pixel_nm: float) -> dict[Path, FieldResult]:
@@ -164,7 +169,7 @@ def _fields(campaign: Campaign, target: Path, format_name: str, *, pixel_nm: flo
     return {target / LOCS / f"{result.field.key}{LOCS_FORMATS[format_name].suffix}": result for result in fit}
 
 
-def _files(path: Path, format_name: str) -> list[Path]:
+def files_of(path: Path, format_name: str) -> list[Path]:
     """The file, and the one beside it if the format has one."""
     known = LOCS_FORMATS.get(format_name)
     return [path, path.with_name(path.name.removesuffix(known.suffix) + known.companion)] if known and known.companion else [path]
@@ -178,7 +183,7 @@ def _export_field(result: FieldResult, path: Path, format_name: str, pixel_nm: f
         LOCS_FORMATS[format_name].write(path, StoredField(unit))
 
 
-def _check_choice(name: str, found: Sequence[str], known: tuple[str, ...]) -> None:
+def check_choice(name: str, found: Sequence[str], known: tuple[str, ...]) -> None:
     unknown = [value for value in found if value not in known]
     if unknown:
         raise ConfigError(f"export: {name} {', '.join(unknown)}: wanted one of {', '.join(known)}")
@@ -205,7 +210,7 @@ def _check_sources(
     raise ConfigError(f"{campaign.output}: no field has localisations in the store yet; run `smlmbatch run` first (see failed.csv)")
 
 
-def _check_targets(paths: Sequence[Path], *, overwrite: bool) -> None:
+def check_targets(paths: Sequence[Path], *, overwrite: bool) -> None:
     there = [path for path in paths if path.exists()]
     if there and not overwrite:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""

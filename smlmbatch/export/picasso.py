@@ -36,16 +36,21 @@ _COLUMNS: Final[tuple[tuple[str, str, bool, str], ...]] = (
     ("lpz", "precision_z_nm", False, "<f4"),
     ("group", "group", False, "<i4"),
     ("channel", "channel", False, "<u1"),
+    ("row", "row", False, "<i8"),
 )
 
 
 def write_picasso(path: Path, field: StoredField) -> None:
-    """`path` and the YAML file beside it, in the source's order; the channel is a column where there are several."""
+    """`path` and the YAML file beside it, in the source's order.
+
+    The channel is a column where there are several, the record (`row`) where not all locs of the field are written.
+    """
     import h5py
 
     pixel_nm = float(field.attrs["pixel_size_nm"] or PIXEL_NM)
     shift_px = shift_of(field.attrs["extent_nm"], pixel_nm)
-    quantities = [name for name in field.names if name != "channel" or len(field.attrs["channels"]) > 1]
+    needless = {"channel": len(field.attrs["channels"]) == 1, "row": not field.is_part}
+    quantities = [name for name in field.names if not needless.get(name)]
     columns = [column for column in _COLUMNS if column[1] in quantities]
     dtype = np.dtype([(name, kind) for name, _, _, kind in columns])
     # the YAML comes first: a reader that sees the HDF5 file finds its pixel size

@@ -28,7 +28,10 @@ class StoredField:
     names : the quantities that are there, in stored order
     n : locs
     attrs : what ingest found out about the file
+    is_part : whether these are only some of the file's locs, so that their places don't tell their records
     """
+
+    is_part = False
 
     def __init__(self, unit: UnitReader) -> None:
         self._unit = unit
@@ -49,11 +52,11 @@ class StoredField:
     def pieces(self) -> Iterator[Piece]:
         """All locs in the store's order: quantity → (k,), x and y absolute in float64."""
         for start in range(0, self.n, PIECE_ROWS):
-            yield self._piece(start)
+            yield self._piece(start, start + PIECE_ROWS)
 
     def pieces_in_source_order(self, *, pass_rows: int = PASS_ROWS) -> Iterator[Piece]:
         """All locs in the order of the source's records."""
-        stop = 1 + max((int(self._unit.read("row", start, start + PIECE_ROWS).max()) for start in range(0, self.n, PIECE_ROWS)), default=-1)
+        stop = self._n_places()
         for first in range(0, stop, pass_rows):
             columns, present = self._records(first, min(first + pass_rows, stop))
             there = np.flatnonzero(present)
@@ -61,12 +64,21 @@ class StoredField:
                 index = there[start : start + PIECE_ROWS]
                 yield {name: values[index] for name, values in columns.items()}
 
+    def _n_places(self) -> int:
+        """One more than the largest place: here of the source's last record."""
+        return 1 + max((int(self._unit.read("row", start, start + PIECE_ROWS).max()) for start in range(0, self.n, PIECE_ROWS)), default=-1)
+
+    def _placed(self) -> Iterator[tuple[NDArray[np.int64], Piece]]:
+        """All pieces, with the place of each loc in the order of the source: here its record."""
+        for piece in self.pieces():
+            yield piece["row"], piece
+
     def _records(self, first: int, stop: int) -> tuple[Piece, NDArray[np.bool_]]:
-        """Columns of the source's records first..stop, each at its place, and which of them are locs."""
+        """Columns at the places first..stop of the source's order, and where there are locs."""
         columns = {name: np.empty(stop - first, dtype=self.dtype(name)) for name in self.names}
         present = np.zeros(stop - first, dtype=np.bool_)
-        for piece in self.pieces():
-            at = piece["row"] - first
+        for place, piece in self._placed():
+            at = place - first
             mask = (at >= 0) & (at < stop - first)
             inside = slice(None) if mask.all() else mask
             present[at[inside]] = True
@@ -74,8 +86,8 @@ class StoredField:
                 columns[name][at[inside]] = values[inside]
         return columns, present
 
-    def _piece(self, start: int) -> Piece:
-        piece = {name: self._unit.read(name, start, start + PIECE_ROWS) for name in self.names}
+    def _piece(self, start: int, stop: int) -> Piece:
+        piece = {name: self._unit.read(name, start, stop) for name in self.names if self._unit.has(name)}
         for name, origin_nm in self._origin_nm.items():
             piece[name] = piece[name].astype(np.float64) + origin_nm
         return piece
