@@ -134,8 +134,8 @@ class Pcvae:
     title = "PC-VAE: the shapes of particles in order"
     about = """
 A particle's points become a few numbers (latents) from which points like them can be made again. Along them particles of a population lie
-in order: of radius, of height, of what else they differ in. Latents are averaged over rotations of the particle, so that its
-orientation plays no part. The model knows the population that it learned from, and is of no use for another structure.
+in order: of radius, of height, of what else they differ in. How a particle is turned plays no part. The model knows the population that
+it learned from, and is of no use for another structure.
 """
     figures_caption = """
 Of the particles it learned from. Units alive: those that say more than 0.05 nats of a particle. Chamfer: squared distance of what is
@@ -179,7 +179,9 @@ the best principal axis and a supervised axis (ridge) go with it, without sign: 
             raise ConfigError(f"pcvae: the particles' files don't tell {', '.join(unknown)} of every point")
         shard = _shard_size(n)
         distance = np.sqrt((particles.points_nm.astype(np.float64) ** 2).sum(axis=1))
-        more = _MORE_IN_3D if particles.axes == 3 and base.encoder == "quick" else 0
+        ours = base.encoder == "quick"
+        times = min(_MOST_EPOCHS / base.epochs, (_PUBLISHED / n) ** (2 if ours else 1))
+        more = _MORE_IN_3D if particles.axes == 3 and ours else 0
         changes: dict[str, Any] = {
             "particles": sha256,
             "axes": particles.axes,
@@ -188,7 +190,7 @@ the best principal axis and a supervised axis (ridge) go with it, without sign: 
             "points": int(min(base.points, max(1, np.quantile(particles.sizes, 0.95)))),
             "unit_nm": max(float(np.median(distance)), 1.0),
             "distance_nm": _distances(particles, base),
-            "epochs": max(base.epochs, min(_MOST_EPOCHS, round(base.epochs * (_PUBLISHED / n) ** 2))) + more,
+            "epochs": max(base.epochs, round(base.epochs * times)) + more,
         }
         changes |= {name: standard_of(particles.extras[name]) for name in extras}
         return replace(base, **changes)

@@ -81,7 +81,7 @@ def test_radius_is_learned_from_particles_alone(tmp_path, pores):
     """Turned pores with half of their locs come to lie in the order of their true radius, and are decoded from their own latents."""
     particles = as_set(pores)
     method = Pcvae(particles, truth={"radius": pores.radius_nm})
-    config = dataclasses.replace(method.recipe(PcvaeConfig(points=64, views=8, beta=1e-5)), epochs=80)
+    config = dataclasses.replace(method.recipe(PcvaeConfig(points=64, views=8, beta=1e-5)), epochs=20)
     untrained = life_of(method.build(config), particles)
     assert train_model(method, config, tmp_path / "m", place=Place(), device="cpu", judge_seeds=2, talk=lambda said: None)
     model = load_model(tmp_path / "m")
