@@ -404,17 +404,8 @@ def _warn_of_twins(outcomes: Sequence[FieldOutcome], talk: Talk) -> None:
 
 
 def _labels(outcome: FieldOutcome) -> list[object]:
-    field = outcome.field
-    return [
-        field.key,
-        field.path,
-        field.format,
-        field.name,
-        field.condition,
-        field.replicate,
-        field.batch,
-        [list(pair) for pair in field.labels],
-    ]
+    names = ("key", "path", "format", "name", "condition", "replicate", "batch")
+    return [*(getattr(outcome.field, name) for name in names), [list(pair) for pair in outcome.field.labels]]
 
 
 def _unit_state(outcome: FieldOutcome) -> list[object]:
