@@ -61,7 +61,7 @@ def angle_errors_deg(found_rad: Floats, truth_rad: Floats, *, fold: int = 1) -> 
     -------
     (k,) f8, degrees, from -180 / fold to 180 / fold, with median 0 or nearly
 
-    >>> angle_errors_deg(np.array([0.3, 0.4, 0.5 + np.pi / 4]), np.array([0.1, 0.2, 0.3]), fold=8).round(6).tolist()
+    >>> np.abs(angle_errors_deg(np.array([0.3, 0.4, 0.5 + np.pi / 4]), np.array([0.1, 0.2, 0.3]), fold=8)).round(6).tolist()
     [0.0, 0.0, 0.0]
     """
     away = np.exp(1j * fold * (found_rad - truth_rad))
