@@ -44,6 +44,9 @@ def document(known: Mapping[str, Mapping[str, Row]]) -> Iterator[str]:
         "figures are of the seeds named. Absolute Pearson correlation with the truth. Axes are chosen on one half of the particles; all",
         "columns are of the other half. Best unit and best principal axis are the headline; ridge knows the truth of the first half. The",
         "circle fit (radius) and two levels of z (height) are formulas that know the shape; the oracle knows how the particles were drawn.",
+        "Figures of the published code were measured at another time on another draw of such pores: its best unit over all particles. It",
+        "has another decoder than the published network, which `paper` is built after. CPU seconds were taken while others used",
+        "the machine too, and vary by a third from run to run.",
         "",
     )
     rows = list(known.get("pcvae", {}).values())
