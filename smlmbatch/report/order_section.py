@@ -195,7 +195,8 @@ def _film(
         "One scale, one contrast. Numbers: mean radius by circle fits of its particles ± its precision, nm."
     )
     if failed:
-        caption += f" Dotted frames: in {counted(failed, 'bin')} particles are too few, or too unlike, to show that registration found more than their outline."
+        unsure = "particles are too few, or too unlike, to show that registration found more than their outline"
+        caption += f" Dotted frames: in {counted(failed, 'bin')} {unsure}."
     figure = gallery.show(
         f"order_film_{direction}",
         draw_film(stills, half_nm=half_nm, bar_nm=float(bar_nm)),
