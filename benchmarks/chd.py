@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from benchmarks.particle_page import keep
 from benchmarks.pcvae import FORMULAS, as_set, trained_on
-from smlmbatch.methods.pcvae.axes import agreement, halves, pearson
-from smlmbatch.methods.pcvae.infer import encode
+from smlmbatch.methods.pcvae.axes import agreement, halves, pearson, principal_axes
+from smlmbatch.methods.pcvae.infer import encode, encode_halves
 from smlmbatch.methods.pcvae.recipe import Pcvae, PcvaeConfig
 from smlmbatch.simulate.particles import DrawnParticles, draw_pores_2d
 
@@ -86,6 +86,7 @@ def measure() -> dict[str, Any]:
     config = method.recipe(PcvaeConfig(seed=SEED))
     trained, _ = trained_on(method, config)
     latents = encode(trained.model, particles)
+    axes, _ = principal_axes(*encode_halves(trained.model, particles, seed=SEED))
     own_s = time.process_time() - begun
     circle_nm = FORMULAS["radius_nm"][1](drawn)
     other = halves(COUNT, seed=SEED)[1]
@@ -94,7 +95,7 @@ def measure() -> dict[str, Any]:
         "seed": SEED,
         "pairs": best_axis(places, drawn.radius_nm, seed=SEED),
         "pairs_cpu_s": pairs_s,
-        **{f"pcvae {way}": r for way, r in agreement(latents, drawn.radius_nm, seed=SEED).items()},
+        **{f"pcvae {way}": r for way, r in agreement(latents, drawn.radius_nm, axes=axes, seed=SEED).items()},
         "pcvae_cpu_s": own_s,
         "epochs": config.epochs,
         "circle fit": float(pearson(circle_nm[other][:, None], drawn.radius_nm[other])[0]),

@@ -27,7 +27,7 @@ from smlmbatch.clustering.particle_shapes import circle_radii, level_heights
 from smlmbatch.methods.method import Alone
 from smlmbatch.methods.pcvae.axes import agreement, halves, pearson, principal_axes
 from smlmbatch.methods.pcvae.data import ParticleSet
-from smlmbatch.methods.pcvae.infer import encode
+from smlmbatch.methods.pcvae.infer import encode, encode_halves
 from smlmbatch.methods.pcvae.judge import life_of
 from smlmbatch.methods.pcvae.recipe import PAPER, Pcvae, PcvaeConfig
 from smlmbatch.registration.joint import register
@@ -77,8 +77,8 @@ def yardsticks(population: Population, drawn: DrawnParticles, value: str, *, see
     return found | {"failing": float((~np.isfinite(ways[name])).mean())}
 
 
-def measure(name: str, share: float, seed: int, *, base: PcvaeConfig, known: bool = True) -> tuple[dict[str, Any], NDArray[np.float32]]:
-    """Figures of one population, and its latents."""
+def measure(name: str, share: float, seed: int, *, base: PcvaeConfig, known: bool = True) -> tuple[dict[str, Any], Floats]:
+    """Figures of one population, and its places along principal axes."""
     population, _, values = POPULATIONS[name]
     drawn = draw_particles(population, seed, count=population.count, share=share)
     particles = as_set(drawn)
@@ -88,21 +88,21 @@ def measure(name: str, share: float, seed: int, *, base: PcvaeConfig, known: boo
     begun = time.process_time()
     latents = encode(trained.model, particles)
     encode_s = time.process_time() - begun
+    axes, _ = principal_axes(*encode_halves(trained.model, particles, seed=seed))
     row: dict[str, Any] = {"population": name, "share": share, "seed": seed, "particles": len(drawn)}
     for value in values:
-        row[value] = agreement(latents, getattr(drawn, value), seed=seed)
+        row[value] = agreement(latents, getattr(drawn, value), axes=axes, seed=seed)
         row[value] |= yardsticks(population, drawn, value, seed=seed) if known else {}
     life = life_of(trained.model, particles)
     told = {"epochs": config.epochs, "epoch_cpu_s": epoch_s, "encode_cpu_s": encode_s, "alive": life.alive, "collapsed": life.collapsed}
-    return row | told, latents
+    return row | told, axes.places(latents)
 
 
-def registered(seed: int, latents: NDArray[np.float32]) -> dict[str, Any]:
+def registered(seed: int, places: Floats) -> dict[str, Any]:
     """Errors of rotations of pores in the plane, modulo 45 degrees, in bins of 70 along the longest principal axis."""
     drawn = draw_particles(PORES_2D, seed, count=PORES_2D.count)
     particles = as_set(drawn)
-    axes, _ = principal_axes(latents)
-    order = np.argsort(axes.places(latents)[:, 0], kind="stable")
+    order = np.argsort(places[:, 0], kind="stable")
     begun, errors, by_phase = time.process_time(), [], []
     for first in range(0, len(order), OF_BIN):
         chosen = order[first : first + OF_BIN]
@@ -158,10 +158,10 @@ def main() -> None:
     for name in given.only:
         for seed in given.seeds:
             for share in POPULATIONS[name][1]:
-                row, latents = measure(name, share, seed, base=PcvaeConfig())
+                row, places = measure(name, share, seed, base=PcvaeConfig())
                 keep("pcvae", f"{name} {share} {seed}", row)
                 if given.register and name == "pores_2d" and share == 1.0:
-                    keep("registration", str(seed), registered(seed, latents))
+                    keep("registration", str(seed), registered(seed, places))
     if given.published:
         row, _ = measure("pores_2d", 1.0, given.seeds[0], base=PAPER, known=False)
         keep("published", str(given.seeds[0]), row)

@@ -47,7 +47,7 @@ _ALIVE_NATS: Final = 0.05  # as the stage has it: a unit that says less has coll
 _LEAST: Final = 8  # particles of which a quantity is known, for a correlation
 _KINDS: Final = ("unit", "pc", VALUE)
 _COMPARED: Final = ("pc1", "pc2", "pc3")
-_LEAST_SHARE: Final = 0.01  # of the variance of latents; conditions are not compared along a lesser axis
+_LEAST_SHARE: Final = 0.01  # of all differences between particles; conditions are not compared along a lesser axis
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ ORDER_AXIS_COLUMNS: Final[Mapping[str, Column]] = {
     "chosen": Column("bool", "", "Whether, of its kind (units, principal axes), it goes best with the quantity on the first random half."),
     "half1_pearson": Column("double", "1", "Pearson on that half, by which it was chosen: flattered."),
     "half2_pearson": Column("double", "1", "Pearson on the other half: what may be quoted."),
-    "share": Column("double", "1", "Of the variance of latents that it explains; principal axes only."),
+    "share": Column("double", "1", "Of all differences between particles, measured by noise, that it tells; principal axes only."),
     "nats": Column("double", "nat", "What the unit says of a particle; units only. Below 0.05 it has collapsed."),
     "thinned_50": Column("double", "1", "|Pearson| of places with half of each particle's locs and with all."),
     "thinned_20": Column("double", "1", "The same with a fifth."),

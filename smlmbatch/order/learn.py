@@ -1,9 +1,9 @@
 """The unit `order`: a network learns from the campaign's particles what they differ in, and every particle gets its place.
 
 One unit of the whole campaign, made by one process on one thread, so that it comes out the same wherever it is made. Directions along
-which particles lie in order are the latent units themselves, the principal axes of all latents, and, where something is known of particles,
-the direction that goes with it best, found on one half of the particles (PC-VAE paper; `methods.pcvae.axes`). Bins hold equal counts: of n
-particles and b bins ceil(n / b) each, the last what is left, as in the paper.
+which particles lie in order are the latent units themselves, principal axes of what halves of a particle's locs agree on, and, where
+something is known of particles, the direction that goes with it best, found on one half of the particles (PC-VAE paper;
+`methods.pcvae.axes`). Bins hold equal counts: of n particles and b bins ceil(n / b) each, the last what is left, as in the paper.
 """
 
 import json
@@ -50,7 +50,7 @@ class Directions:
     names : "unit1", …, "pc1", …, and "value" where there is one
     vector : (u, a) f8
     offset : (a,) f8; a latent's place is its product with the vector, less this
-    share : of the variance of all latents that each explains; None for what is no principal axis
+    share : of all differences between particles, measured by noise, that each tells; None for what is no principal axis
     """
 
     names: list[str]
@@ -195,12 +195,13 @@ def _write_order(
     value: Floats | None,
 ) -> None:
     from smlmbatch.methods.model import load_model
-    from smlmbatch.methods.pcvae.infer import encode
+    from smlmbatch.methods.pcvae.infer import encode, encode_halves
     from smlmbatch.methods.pcvae.judge import life_of
 
     model = load_model(folder)
     latents = encode(model.network, particles, device=config.device)
-    directions = find_directions(latents, value, seed=config.seed)
+    halves_of = encode_halves(model.network, particles, seed=config.seed, device=config.device)
+    directions = find_directions(latents, halves_of, value, seed=config.seed)
     places = directions.places(latents)
     bins = np.stack([bin_numbers(column, config.bins) for column in places.T], axis=1)
     life = life_of(model.network.cpu(), particles.take(np.arange(min(_LOOKED_AT, len(particles)))))
@@ -225,19 +226,22 @@ def _write_order(
     }
 
 
-def find_directions(latents: NDArray[np.floating], value: Floats | None, *, seed: int) -> Directions:
+def find_directions(
+    latents: NDArray[np.floating], halves_of: tuple[NDArray[np.floating], NDArray[np.floating]], value: Floats | None, *, seed: int
+) -> Directions:
     """Units, principal axes, and the direction of a known value, found on one half of the particles of which it is known.
 
     Parameters
     ----------
     latents : (k, u)
+    halves_of : latents of two halves of each particle's locs, (h, u) each
     value : (k,), NaN where not known
     seed : of the halves
     """
     units = latents.shape[1]
-    principal, share = principal_axes(latents)
+    principal, share = principal_axes(*halves_of)
     names = [*(f"unit{number}" for number in range(1, units + 1)), *(f"pc{number}" for number in range(1, units + 1))]
-    vectors, offsets = [np.eye(units), principal.direction], [np.zeros(units), principal.middle @ principal.direction]
+    vectors, offsets = [np.eye(units), principal.direction], [np.zeros(units), latents.mean(axis=0, dtype=np.float64) @ principal.direction]
     shares: list[float | None] = [*[None] * units, *share.tolist()]
     known = np.zeros(len(latents), bool) if value is None else np.isfinite(value)
     if value is not None and known.sum() >= _LEAST_KNOWN and np.ptp(value[known]) > 0:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 PIECE: Final = 32  # points
 _PIECES: Final = 64  # of a batch
+_HALVES: Final = 0x4A1F  # first number of the key of the halves of locs
+_HALVED: Final = 2048  # particles of which halves are encoded, at most
+_SPLITS: Final = 4  # pairs of halves of each
 _BATCH: Final = 64  # particles whose pieces are added up together
 
 
@@ -53,6 +56,34 @@ def encode(network: "nn.Module", particles: ParticleSet, *, views: int = 0, devi
             part = particles.take(np.arange(first, min(len(particles), first + _BATCH)))
             found[first : first + _BATCH] = _latents(network, input_rows(part, config), part.sizes, turns)
     return found
+
+
+def encode_halves(
+    network: "nn.Module", particles: ParticleSet, *, seed: int, views: int = 0, device: str = "cpu"
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Latents of two random halves of particles' locs, `_SPLITS` times: (`_SPLITS` * k, units) f4 each.
+
+    Parameters
+    ----------
+    particles : of more than `_HALVED`, so many are taken at random; those of one loc are left out
+
+    Raises
+    ------
+    ConfigError
+        particles the model is not made for
+    """
+    two_or_more = np.flatnonzero(particles.sizes >= 2)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_HALVES,)))
+    part = particles.take(np.sort(rng.permutation(two_or_more)[:_HALVED]))
+    owner = np.repeat(np.arange(len(part)), part.sizes)
+    found: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
+    for _ in range(_SPLITS):
+        place = np.empty(len(owner), np.int64)
+        place[np.lexsort((rng.random(len(owner)), owner))] = np.arange(len(owner))
+        odd = (place - part.start[owner]) % 2 == 1
+        for latents, half in zip(found, (~odd, odd), strict=True):
+            latents.append(encode(network, part.with_points(half), views=views, device=device))
+    return np.concatenate(found[0]), np.concatenate(found[1])
 
 
 def _latents(network: Any, rows: NDArray[np.float32], sizes: NDArray[np.int64], turns: "torch.Tensor") -> NDArray[np.float32]:

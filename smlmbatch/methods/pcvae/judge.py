@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from smlmbatch.methods.pcvae.axes import agreement, pearson, principal_axes
+from smlmbatch.methods.pcvae.axes import Axes, agreement, pearson, principal_axes
 from smlmbatch.methods.pcvae.data import ParticleSet, input_rows
-from smlmbatch.methods.pcvae.infer import encode
+from smlmbatch.methods.pcvae.infer import encode, encode_halves
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,6 +63,8 @@ def judge(
     truth : name → (k,) value of each particle; may be empty
     """
     life = life_of(network, particles.take(_some(len(particles), seed=seeds[0])))
+    halves = encode_halves(network, particles, seed=seeds[0])
+    axes, _ = principal_axes(*halves)
     figures = {
         "latents": {
             "units alive": float(life.alive),
@@ -70,13 +72,13 @@ def judge(
             "Chamfer (nm²)": life.chamfer,
             "Chamfer of another's (nm²)": life.chamfer_other,
             "collapsed": float(life.collapsed),
-            "halves agree": float(np.mean([halves_agree(network, particles, seed=seed) for seed in seeds])),
+            "halves agree": halves_agree(axes, *halves),
         }
     }
     if truth:
         latents = encode(network, particles)
         for name, value in truth.items():
-            found = [agreement(latents, value, seed=seed) for seed in seeds]
+            found = [agreement(latents, value, axes=axes, seed=seed) for seed in seeds]
             figures[name] = {key: float(np.mean([one[key] for one in found])) for key in found[0]}
     return figures
 
@@ -102,15 +104,8 @@ def life_of(network: "nn.Module", particles: ParticleSet) -> Life:
     return Life(nats.numpy(), unit2 * float(own), unit2 * float(other))
 
 
-def halves_agree(network: "nn.Module", particles: ParticleSet, *, seed: int) -> float:
-    """|Pearson| of the places of two random halves of each particle's locs along the longest principal axis."""
-    part = particles.take(_some(len(particles), seed=seed))
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_HALVES,)))
-    rank = np.argsort(np.lexsort((rng.random(len(part.points_nm)), np.repeat(np.arange(len(part)), part.sizes)))) - np.repeat(
-        part.start[:-1], part.sizes
-    )
-    one, two = (encode(network, part.with_points(rank % 2 == side)) for side in (0, 1))
-    axes, _ = principal_axes(one)
+def halves_agree(axes: Axes, one: NDArray[np.floating], two: NDArray[np.floating]) -> float:
+    """|Pearson| of the places of two random halves of each particle's locs along the first axis."""
     return float(pearson(axes.places(one)[:, :1], axes.places(two)[:, 0])[0])
 
 

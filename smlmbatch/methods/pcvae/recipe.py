@@ -31,7 +31,7 @@ _SHARDS: Final = (32, 64)  # of few particles, as many as that; of many, shards 
 _LARGEST_SHARD: Final = 1024
 _PUBLISHED: Final = 1400  # particles that a recipe's epochs are meant for; of fewer it takes more epochs, up to
 _MOST_EPOCHS: Final = 100
-_MORE_IN_3D: Final = 2  # epochs
+_MORE_IN_3D: Final = 6  # epochs
 _MOST_POINTS: Final = 128
 _LEAST_PARTICLES: Final = 16
 
@@ -60,6 +60,7 @@ class PcvaeConfig:
     widths: tuple[int, int, int] = (32, 64, 128)  # of the layers that each point goes through by itself
     hidden: int = 256
     units: int = 8  # of the latent vector
+    nested: bool = True  # in training a particle is decoded from the first so many units, drawn anew: they come in order
     decoder: Literal["quick", "paper"] = "quick"
     decoded: int = 64  # points
     normalised: bool = False  # batch normalisation, as published
@@ -115,6 +116,7 @@ PAPER: Final = PcvaeConfig(
     encoder="paper",
     widths=(64, 128, 1024),
     hidden=512,
+    nested=False,
     decoder="paper",
     decoded=128,
     normalised=True,
