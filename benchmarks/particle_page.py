@@ -40,10 +40,10 @@ def document(known: Mapping[str, Mapping[str, Row]]) -> Iterator[str]:
     yield from (
         "# Particles in order: PC-VAE on simulated populations",
         "",
-        "Written by `python -m benchmarks.pcvae`, `benchmarks.chd` and `benchmarks.particle_ceiling`. One thread. The recipe was chosen on",
-        "seeds 1 to 4; the figures are of the seeds named. Absolute Pearson correlation with the truth. Principal axes are found without",
-        "any truth, by halves of each particle's locs. Which of them is best is chosen on one half of the particles; all columns are of the",
-        "other half. Best unit and best principal axis are the headline; ridge knows the truth of the first half. The",
+        "Written by `python -m benchmarks.pcvae`, `benchmarks.chd` and `benchmarks.particle_ceiling`. One thread. The recipe was chosen",
+        "on seeds 1 to 4; the figures are of the seeds named. Absolute Pearson correlation with the truth. Principal axes are found",
+        "without any truth, by halves of each particle's locs. Which of them is best is chosen on one half of the particles; all columns",
+        "are of the other half. Best unit and best principal axis are the headline; ridge knows the truth of the first half. The",
         "circle fit (radius) and two levels of z (height) are formulas that know the shape; the oracle knows how the particles were drawn.",
         "Figures of the published code were measured at another time on another draw of such pores: its best unit over all particles. It",
         "has another decoder than the published network, which `paper` is built after. CPU seconds were taken while others used",
@@ -84,8 +84,8 @@ def ceiling(rows: Sequence[Row]) -> Iterator[str]:
     """What a network reaches that was shown the truth of others."""
     if rows:
         told = ", ".join(f"{value.removesuffix('_nm')} {_cell([row[value] for row in rows])}" for value in ("radius_nm", "height_nm"))
-        yield f"About the most that can be told of pores in 3D: the same encoder, wider, that was shown {rows[0]['shown']:,} other pores with"
-        yield f"their truth, on seeds {', '.join(str(row['seed']) for row in rows)}: {told}. The oracle knows each loc's site."
+        yield f"About the most that can be told of pores in 3D: the same encoder, wider, that was shown {rows[0]['shown']:,} other"
+        yield f"pores with their truth, on seeds {', '.join(str(row['seed']) for row in rows)}: {told}. The oracle knows each loc's site."
         yield ""
 
 

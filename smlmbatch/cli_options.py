@@ -196,6 +196,7 @@ particle_options = _stack(
 )
 order_options = _stack(
     click.option("--method", type=click.Choice(["pcvae", "none"]), default=None, help="How particles are put in order."),
+    click.option("--model", default=None, metavar="auto|FOLDER", help="Model of pcvae to order by, instead of a new one; it is copied."),
     click.option("--channel", type=click.IntRange(-1, 255), default=None, help="Whose particles; -1 = the channel that has most."),
     click.option("--turns", type=click.Choice(["plane", "space", "none"]), default=None, help="How copies differ in orientation."),
     click.option("--value", default=None, metavar="NAME", help="What is known of particles: a column of the sheet, or an estimate."),

@@ -29,8 +29,9 @@ def restate(
         raise ConfigError(f"parts, tasks and ranks work on what was planned: say new settings by `smlmbatch {verb} OUTPUT …` alone")
     plan = load_plan(output)
     choose(plan.fields, selection_of(EVERY | options))
-    unsettled: dict[str, dict[str, Any]] = {"cluster": {}, "pick": {}}  # what is stored is another file's
-    unsettled["cluster"] |= {"sha256": ""} if "model" in stated.get("cluster", {}) else {}
+    unsettled: dict[str, dict[str, Any]] = {"cluster": {}, "order": {}, "pick": {}}  # what is stored is another file's
+    for section in ("cluster", "order"):
+        unsettled[section] |= {"sha256": ""} if "model" in stated.get(section, {}) else {}
     unsettled["pick"] |= {"picks_sha256": ""} if "picks" in stated.get("pick", {}) else {}
     changed = override(override(plan.config, unsettled), stated)
     check_pick_read(changed.pick, stated.get("pick", {}))

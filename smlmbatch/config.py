@@ -251,6 +251,8 @@ class OrderConfig:
     """How the campaign's particles are put in order of what they differ in: a network learns from all of them together (PC-VAE)."""
 
     method: str = "pcvae"  # "pcvae" where there are particles; "none" = they are picked and stay unordered
+    model: str = "auto"  # "auto" = a network learns from the campaign's own particles; or a folder that `train pcvae` made
+    sha256: str = ""  # of such a model, filled in when it is named; "" = none
     channel: int = -1  # whose particles; -1 = the channel that has most
     least_particles: int = 50  # fewer tell no order
     turns: str = "plane"  # copies of the structure are turned about z ("plane"), about any axis ("space"), or not at all ("none")

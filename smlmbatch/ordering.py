@@ -24,6 +24,8 @@ from smlmbatch.hpc.limits import memory_limit_bytes, reset_peak
 from smlmbatch.hpc.place import Place
 from smlmbatch.hpc.pool import map_units
 from smlmbatch.hpc.records import UnitRecord
+from smlmbatch.methods.chosen import ORDER as MODEL
+from smlmbatch.methods.chosen import choose
 from smlmbatch.provenance import fingerprint
 from smlmbatch.store.attempts import Attempt, Errand, UnitKey, scratch_prefix
 from smlmbatch.store.units import Failure, Store, failure_of_error
@@ -127,7 +129,7 @@ def _order_parts(plan: Plan, outcomes: Sequence[FieldOutcome]) -> dict[str, Any]
     return {
         "stage": ORDER,
         "version": RESULT_VERSIONS[ORDER],
-        "config": {"order": {name: getattr(config, name) for name in _LEARNED}},
+        "config": {"order": {name: getattr(config, name) for name in _LEARNED} | {"model_sha256": choose(plan.config, MODEL).sha256}},
         "upstream": [[outcome.field.key, outcome.keys["pick"].fingerprint if "pick" in outcome.fresh else ""] for outcome in outcomes],
         "own": {"value": known},
     }

@@ -234,3 +234,33 @@ def test_differences_name_the_bins(copy, ordered_output, pores):
     assert stages == {"order": 1, "register": BINS}
     reasons = {reason["text"] for member in found["members"] for reason in member["reasons"]}
     assert "order.bins: 4 → 3" in reasons
+
+
+def model_of(output: Path, folder: Path) -> Path:
+    """The campaign's own network as the folder of a model."""
+    folder.mkdir()
+    with UnitReader(load_plan(output).store.unit_path(state(output).order)) as unit:
+        (folder / "model.safetensors").write_bytes(unit.read("weights").tobytes())
+        (folder / "config.toml").write_text(unit.attrs["settings"])
+    return folder
+
+
+def test_a_model_of_ones_own_puts_particles_in_order(copy, tmp_path):
+    """By the very network that the campaign learned: nothing is learned, all places are the same, and its copy lies in OUTPUT."""
+    own = model_of(copy, tmp_path / "pores")
+    with UnitReader(load_plan(copy).store.unit_path(state(copy).order)) as unit:
+        before = {name: unit.read(name) for name in ("latent", "place", "bin")}
+    learn("order", copy, "--model", own, "--axes", "pc1")
+    with UnitReader(load_plan(copy).store.unit_path(state(copy).order)) as unit:
+        assert (unit.attrs["model"], unit.read("loss").shape) == ("pores", (0, 2))
+        for name, values in before.items():
+            assert (unit.read(name) == values).all(), name
+    assert units(copy)["order"] == 2
+    assert [path.name.rpartition("-")[0] for path in (copy / "models").iterdir()] == ["pores"]
+    shutil.rmtree(own)
+    learn("register", copy)
+    learn("report", copy)
+    assert "The model pores (PC-VAE), which learned from other particles" in (copy / "report" / "index.html").read_text()
+    assert "order.turns" in learn("order", copy, "--turns", "none", expect=2)
+    learn("order", copy, "--model", "auto")
+    assert state(copy).order.fingerprint in state(copy).fresh

@@ -1,4 +1,4 @@
-"""Which models a campaign uses: what `[embed] model` and `[cluster] model` mean.
+"""Which models a campaign uses: what `model` means in `[embed]`, `[cluster]` and `[order]`.
 
 Settled when a campaign is planned (`settle`); from then on the settings alone tell (`choose`), without torch and without the folder that a
 model of one's own came from. A model is the same whatever path it is named by: the settings hold its plain name and its sha256. What a
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from smlmbatch.config import ClusterConfig, Config, EmbedConfig
+from smlmbatch.config import ClusterConfig, Config, EmbedConfig, OrderConfig
 from smlmbatch.errors import ConfigError, InputError
 from smlmbatch.methods.folders import (
     CONFIG,
@@ -57,8 +57,9 @@ EMBED: Final = Role(
     "a model of the method contrastive, whose regions have the side of the campaign's",
 )
 CLUSTER: Final = Role("cluster", "miro", (AUTO, "miro"), "--cluster-model", "a model of the method miro, of the kind generalist")
-ROLES: Final = (EMBED, CLUSTER)
-_SHIPPED: Final = tuple(role.method for role in ROLES)
+ORDER: Final = Role("order", "pcvae", (AUTO,), "--model", "a model of the method pcvae, for copies that turn as the campaign's do")
+ROLES: Final = (EMBED, CLUSTER, ORDER)
+_SHIPPED: Final = tuple(role.method for role in (EMBED, CLUSTER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,9 @@ def choose(config: Config, role: Role = EMBED) -> Choice:
     return Choice(role.method, model_sha256(shipped(role.method)))
 
 
-def section_of(config: Config, role: Role) -> EmbedConfig | ClusterConfig:
+def section_of(config: Config, role: Role) -> EmbedConfig | ClusterConfig | OrderConfig:
     """The role's settings."""
-    section: EmbedConfig | ClusterConfig = getattr(config, role.section)
+    section: EmbedConfig | ClusterConfig | OrderConfig = getattr(config, role.section)
     return section
 
 
@@ -107,6 +108,8 @@ def _unwanted(config: Config, role: Role) -> str:
     """Why the settings want no model; "" = they want one."""
     if role is EMBED:
         return 'No embedding was wanted (embed.model = "none").' if config.embed.model == NONE else ""
+    if role is ORDER:
+        return "It learns from the campaign's own particles." if config.order.model == AUTO else ""
     return _NO_NETWORK.get(config.cluster.method, "")
 
 
@@ -303,6 +306,12 @@ def _check_kind(folder: Path, settings: Any, config: Config) -> None:
         raise InputError(folder, f"is a network of the kind {settings.network}", CLUSTER.want, mend)
 
 
+def _check_turns(folder: Path, settings: Any, config: Config) -> None:
+    if settings.rotation != config.order.turns:
+        finding = f'is of copies that turn as rotation = "{settings.rotation}" says, and order.turns = "{config.order.turns}"'
+        raise InputError(folder, finding, ORDER.want, f"set order.turns = {settings.rotation} (--turns), or name another model")
+
+
 def _check_model(folder: Path, config: Config, role: Role) -> None:
     """Load a model and try it: what can go wrong goes wrong here, before anything is frozen."""
     from smlmbatch.methods.model import load_model
@@ -338,6 +347,22 @@ def _contracts(folder: Path, model: Any) -> bool:
     return bool(np.isfinite(found.xy_nm).all() and np.isfinite(found.belonging).all() and np.isfinite(found.radius_nm).all())
 
 
-_FITS: Final[Mapping[Role, Callable[[Path, Any, Config], None]]] = MappingProxyType({EMBED: _check_side, CLUSTER: _check_kind})
-_TRIALS: Final[Mapping[Role, Callable[[Path, Any], bool]]] = MappingProxyType({EMBED: _embeds, CLUSTER: _contracts})
-_GIVES: Final[Mapping[Role, str]] = MappingProxyType({EMBED: "vectors", CLUSTER: "places"})
+def _encodes(folder: Path, model: Any) -> bool:
+    """Whether a small particle gives latents of numbers."""
+    import numpy as np
+
+    from smlmbatch.methods.pcvae.data import ParticleSet, extras_of
+    from smlmbatch.methods.pcvae.infer import encode
+
+    rng = np.random.default_rng(0)
+    points_nm = rng.normal(0.0, model.config.unit_nm, (20, model.config.axes)).astype(np.float32)
+    extras = {name: np.ones(len(points_nm), np.float32) for name in extras_of(model.config)}
+    precision_nm = np.ones(len(points_nm), np.float32)
+    return bool(np.isfinite(encode(model.network, ParticleSet(points_nm, np.array([0, len(points_nm)]), precision_nm, extras))).all())
+
+
+_FITS: Final[Mapping[Role, Callable[[Path, Any, Config], None]]] = MappingProxyType(
+    {EMBED: _check_side, CLUSTER: _check_kind, ORDER: _check_turns}
+)
+_TRIALS: Final[Mapping[Role, Callable[[Path, Any], bool]]] = MappingProxyType({EMBED: _embeds, CLUSTER: _contracts, ORDER: _encodes})
+_GIVES: Final[Mapping[Role, str]] = MappingProxyType({EMBED: "vectors", CLUSTER: "places", ORDER: "latents"})

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from smlmbatch.clustering.particle_shapes import circle_radii, layer_heights, level_heights, mean_radii, median_radii
 from smlmbatch.config import OrderConfig
 from smlmbatch.errors import ConfigError
+from smlmbatch.methods.chosen import MODELS, ORDER, choose, whole_folder
 from smlmbatch.methods.folders import CONFIG, METRICS, WEIGHTS
 from smlmbatch.methods.pcvae.axes import halves, pearson, principal_axes, supervised_axis
 from smlmbatch.methods.pcvae.data import EXTRAS, ParticleSet
@@ -75,7 +76,9 @@ def learn(campaign: Campaign, out: UnitWriter, folder: Path, *, train: Train) ->
     Raises
     ------
     ConfigError
-        `[order] extras` or `value` names what particles don't have
+        `[order] extras` or `value` names what particles don't have; the model is of particles with other axes
+    InputError
+        the campaign's copy of its model is missing or damaged
     """
     config = campaign.config.order
     stored = stored_particles(campaign, channel=config.channel)
@@ -86,11 +89,16 @@ def learn(campaign: Campaign, out: UnitWriter, folder: Path, *, train: Train) ->
     _write_population(out, found)
     estimates = estimate_all(found.stored.particles)
     value = _value(campaign, found.stored, estimates)
-    method = Pcvae(found.stored.particles)
-    recipe = method.recipe(base_recipe(config, axes=found.stored.particles.axes), extras=_extras(config))
-    recipe = replace(recipe, epochs=config.epochs or recipe.epochs)
-    train(method, recipe, folder)
-    _write_order(out, folder, found.stored.particles, config, estimates=estimates, value=value)
+    given = choose(campaign.config, ORDER)
+    out.attrs |= {"model": given.name}
+    if given.name:
+        model = whole_folder(given, campaign.output / MODELS, ORDER)
+    else:
+        model = folder
+        method = Pcvae(found.stored.particles)
+        recipe = method.recipe(base_recipe(config, axes=found.stored.particles.axes), extras=_extras(config))
+        train(method, replace(recipe, epochs=config.epochs or recipe.epochs), model)
+    _write_order(out, model, found.stored.particles, config, estimates=estimates, value=value)
     return len(found.stored.loc)
 
 
@@ -295,5 +303,7 @@ def _thinned(model: Any, particles: ParticleSet, directions: Directions, config:
 
 def _losses(path: Path) -> Floats:
     """Training and validation loss of each epoch: (e, 2) f8."""
+    if not path.exists():  # a model of one's own may lie there without
+        return np.empty((0, 2))
     entries = [json.loads(line) for line in path.read_text().splitlines()]
     return np.array([[entry["train_loss"], entry["loss"]] for entry in entries]).reshape(-1, 2)

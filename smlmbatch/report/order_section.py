@@ -73,7 +73,7 @@ def show_order(campaign: Campaign, *, gallery: Gallery) -> Markup | None:
             *_warnings(axes),
             *_conditions(campaign, gallery=gallery),
             _further(others),
-            _losses(losses, gallery=gallery),
+            _losses(losses, gallery=gallery) if len(losses) else None,
             element("p", "Every particle: tables/order.parquet; bins: order_bins.parquet; directions: order_axes.parquet.", class_="note"),
         ]
     )
@@ -106,6 +106,8 @@ def _words(attrs: Row, nats: Any, thinned: Any, leading: str, axes: Sequence[Row
     alive, half, fifth = int((nats > _ALIVE_NATS).sum()), *(number(float(share), digits=2) for share in thinned)
     of = f"{counted(attrs['n_particles'], 'particle')} of channel {attrs['channel']}"
     learned = f"A network (PC-VAE) learned what {of} differ in"
+    if attrs["model"]:
+        learned = f"The model {attrs['model']} (PC-VAE), which learned from other particles, put {of} in order"
     says = f"{count(alive)} of its {count(len(nats))} units say something of a particle"
     holds = f"With half of each particle\u2019s locs its place along {_said(leading)} stays (correlation {half}); with a fifth, {fifth}"
     yield element("p", f"{learned}, without being told anything of their shape. {says}. {holds}.")
