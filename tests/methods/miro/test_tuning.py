@@ -151,6 +151,11 @@ def test_written_with_a_card_and_found_by_its_own_knowledge(method, tmp_path):
     assert not train_model(method, recipe, tmp_path / "m", place=Place(), device="cpu", judge_seeds=1, talk=quiet)
 
 
+def test_the_card_s_material_names_the_conditions(start):
+    templates = dataclasses.replace(templates_of("", [marked()]), conditions=("ctrl",))
+    assert TunedMiro(templates, start).material.endswith('1 field; conditions of the marked clusters: ["ctrl"]')
+
+
 def test_the_probability_that_finds_most_becomes_one_half(method, monkeypatch):
     recipe = method.recipe()
     model = method.build(recipe)
