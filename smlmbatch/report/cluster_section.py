@@ -11,7 +11,7 @@ import numpy as np
 from smlmbatch.analyse.compare import natural_key
 from smlmbatch.report.cluster_data import CampaignClusters, Shapes
 from smlmbatch.report.cluster_model import tuned_cautions
-from smlmbatch.report.cluster_wording import compared_said, method_said, short_said, warnings_said
+from smlmbatch.report.cluster_wording import SHAPES_LIMIT, compared_said, method_name, method_said, short_said, warnings_said
 from smlmbatch.report.descriptors import condition_key, number_tables, replicates_csv
 from smlmbatch.report.effects import show_effects
 from smlmbatch.report.gallery import Gallery
@@ -85,6 +85,7 @@ def _shapes(found: Sequence[Shapes], *, several: bool) -> Iterator[Markup]:
         body.append([head, *cells, count(sum(told)), count(sum(own.untold for own in members))])
     header = ["Shapes told, mean ± SD over replicates (%)", *names, "Clusters", "Not told"]
     yield table(header, body, numeric=range(1, len(header)), class_="few")
+    yield element("p", SHAPES_LIMIT, class_="note")
 
 
 def _share_cell(shares: Sequence[float]) -> Markup | str:
@@ -101,7 +102,9 @@ def for_verdict(clusters: CampaignClusters, *, titles_of: Mapping[int, str]) -> 
     """One sentence per channel; nothing where nothing was compared."""
     said = []
     for channel in _compared_channels(clusters.numbers):
-        title = f", {titles_of[channel]}" if channel is not None and channel in titles_of else ""
+        assert clusters.facts is not None
+        title = f" of whole fields, by {method_name(clusters.facts.method)}"
+        title += f", {titles_of[channel]}" if channel is not None and channel in titles_of else ""
         text = short_said([c for c in clusters.numbers.comparisons if c.channel == channel])
         if text:
             said.append(element("p", element("b", f"Clusters{title}"), ": ", text, " ", element("a", "More", href="#clusters"), "."))

@@ -39,6 +39,11 @@ def found_by(attrs: Mapping[str, Any]) -> str:
     return _NAMES[str(attrs["method"])] + own
 
 
+def method_name(method: str) -> str:
+    """What readers know a method by."""
+    return _NAMES[method]
+
+
 def lead(attrs: Mapping[str, Any], *, n: int) -> str:
     """The first sentence about one field's clusters.
 
@@ -67,6 +72,12 @@ LIMITS: Mapping[str, Callable[["ClusterFacts"], str]] = {
 LIMIT_OF_ALL = (
     "A cluster of locs is not a cluster of molecules: one molecule that blinks often is one as well. Positions carry their error, so "
     "radii below the precision mean nothing, and clusters closer than it are one."
+)
+
+
+SHAPES_LIMIT = (
+    "Shapes are a hint, no finding: in simulated mixtures of spots, rings, ellipses and C-shapes the shape told by the shipped model was "
+    "right for a third of the clusters. Hold it against the pictures."
 )
 
 
