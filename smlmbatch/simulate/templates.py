@@ -161,6 +161,8 @@ def _read_table(path: Path) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.csv
 
+    if not path.is_file():
+        raise InputError(path, "there is no such file", _WANT, "correct what --templates names")
     try:
         table = pyarrow.csv.read_csv(path)
     except (pa.ArrowException, OSError) as error:

@@ -233,7 +233,7 @@ def files(tmp_path):
         (("miro", "--blinking", "yes"), "give --templates too"),
         (("contrastive", "--start", "start"), "only miro can begin"),
         (("contrastive", "--templates", "clusters.csv"), "only miro can be tuned, not contrastive"),
-        (("miro", "--templates", "nosuch.csv", "--start", "start"), "nosuch.csv: can't be read"),
+        (("miro", "--templates", "nosuch.csv", "--start", "start"), "nosuch.csv: there is no such file"),
         (("miro", "--templates", "clusters.csv", "--start", "nosuch"), "nosuch: config.toml is missing"),
         (("miro", "--templates", "clusters.csv", "--start", "start", "--recipe", "other.toml"), "of other clusters"),
         (("miro", "--recipe", "other.toml"), "is of a model tuned to marked clusters: name them with --templates"),
