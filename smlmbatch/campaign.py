@@ -117,13 +117,27 @@ def settle_files(config: Config, output: Path) -> tuple[Settled, Path | None]:
     """Settings that name the campaign's models and file of centres by their sha256, and where these are to be copied from.
 
     See `methods.chosen.settle` and `pick.kept.settle_picks`.
+
+    Raises
+    ------
+    ConfigError
+        a shape is to be picked that no model tells
     """
+    _check_shape(config.pick.shape)
     stored = None
     if (output / CONFIG).exists():
         with contextlib.suppress(ConfigError):  # `check_settings` tells, unless all is written anew
             stored = load_config(output / CONFIG)
     config, picks_source = settle_picks(config, output / PICKS)
     return settle(config, stored=stored, models=output / MODELS), picks_source
+
+
+def _check_shape(name: str) -> None:
+    """Here, before hours of computing; whether the campaign's own model tells it is found out where its clusters are read."""
+    from smlmbatch.simulate.cluster_shapes import SHAPES
+
+    if name and name not in SHAPES:
+        raise ConfigError(f'pick.shape = {name!r} (--shape): wanted one of {", ".join(SHAPES)}, or "" for any')
 
 
 def with_picks_checked(plan: Plan) -> Plan:

@@ -189,8 +189,11 @@ def _simulate_pairs(folder: Path, n_pairs: int, *, seed: int, with_locs: bool) -
     help='Only the particles for which this holds, and their locs: "unit1 > 0 and n_locs >= 50".',
 )
 @click.option("--pixel-nm", type=float, default=20.0, show_default=True, help="Pixel of density images (ome-zarr).")
+@click.option("--labels", is_flag=True, help="With locs as csv or parquet: also the cluster, belonging and particle of each.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
-def export(output: Path, target: Path, format_name: str, what: tuple[str, ...], where: str, pixel_nm: float, overwrite: bool) -> None:
+def export(
+    output: Path, target: Path, format_name: str, what: tuple[str, ...], where: str, pixel_nm: float, labels: bool, overwrite: bool
+) -> None:
     """Export tables and localisations: CSV or Parquet in nanometres, localisations as another program writes them, ROIs as
     AnnData (h5ad), or density images for napari (ome-zarr). With --where: some particles as localisation files (csv, parquet,
     picasso, smap-csv), each loc with its record in the source and its particle's number as group.
@@ -199,6 +202,7 @@ def export(output: Path, target: Path, format_name: str, what: tuple[str, ...], 
     smlmbatch export results/ for_r/ --what rois
     smlmbatch export results/ for_picasso/ --format picasso
     smlmbatch export results/ for_napari/ --format ome-zarr --pixel-nm 10
+    smlmbatch export results/ labelled/ --what locs --labels
     smlmbatch export results/ wide/ --format picasso --where "pc1 > 1.5 and condition == 'EGF'"
     """
     from smlmbatch.campaign import load_plan
@@ -206,6 +210,8 @@ def export(output: Path, target: Path, format_name: str, what: tuple[str, ...], 
     from smlmbatch.run import collect
     from smlmbatch.upkeep import standing
 
+    if where and labels:
+        raise ConfigError("--labels says nothing beside --where, which writes the particle of each loc as its group")
     if where:
         _export_particles(output, target, format_name, what, where=where, overwrite=overwrite)
         return
@@ -214,7 +220,7 @@ def export(output: Path, target: Path, format_name: str, what: tuple[str, ...], 
     if not what or {"locs", "images"} & set(what):
         for name, reason in unfit_fields(campaign, format_name, pixel_nm=pixel_nm).items() if format_name != "h5ad" else ():
             talk(f"warning: {name} is left out: it {reason}")
-    for path in export_campaign(campaign, target, format=format_name, what=what, overwrite=overwrite, pixel_nm=pixel_nm):
+    for path in export_campaign(campaign, target, format=format_name, what=what, overwrite=overwrite, pixel_nm=pixel_nm, labels=labels):
         say(str(path))
 
 

@@ -21,6 +21,7 @@ from smlmbatch.analyse.fingerprint import ALL_NAMES, table_path
 from smlmbatch.analyse.tables import legible
 from smlmbatch.errors import ConfigError
 from smlmbatch.export import h5ad, images, parquet, picasso, smlm, tables, text
+from smlmbatch.export.labelled_field import LabelledField
 from smlmbatch.export.stored_field import StoredField
 from smlmbatch.store.arrays import UnitReader
 from smlmbatch.work import Campaign, FieldResult
@@ -74,6 +75,7 @@ TABLE_FORMATS: Final[Mapping[str, TableFormat]] = MappingProxyType(
         "h5ad": TableFormat(h5ad.write_h5ad, ("rois",)),
     }
 )
+LABELLED: Final = ("csv", "parquet")  # our own, that name columns as they like
 IMAGE_SUFFIXES: Final[Mapping[str, str]] = MappingProxyType({"ome-zarr": ".ome.zarr"})
 FORMATS: Final = tuple(dict.fromkeys((*LOCS_FORMATS, *TABLE_FORMATS, *IMAGE_SUFFIXES)))
 
@@ -96,6 +98,7 @@ def export_campaign(
     overwrite: bool = False,
     workers: int = 1,
     pixel_nm: float = images.PIXEL_NM,
+    labels: bool = False,
 ) -> list[Path]:
     """Write the campaign's tables, localisations or images into `target`; returns what was written, in order.
 
@@ -107,17 +110,21 @@ def export_campaign(
     overwrite : replace files of these names
     workers : fields written at a time; changes no file
     pixel_nm : of images
+    labels : write what was found of each loc beside it: its cluster, its belonging, its particle
 
     Raises
     ------
     ConfigError
-        unknown format or kind, a table that is not there yet, no field that the format can hold, files in the way
+        labels in a format or export that has no column for them, unknown format or kind, a table that is not there yet, no field that the
+        format can hold, files in the way
     """
     check_choice("format", [format], FORMATS)
     possible = exports_of(format)
     what = what or possible
     check_choice("what", what, EXPORTS)
     check_choice(f"--format {format} with what", what, possible)
+    if labels and (format not in LABELLED or LOCS not in what):
+        raise ConfigError(f"--labels with --format {format}, --what {', '.join(what)}: wanted locs as {' or '.join(LABELLED)}")
     if not pixel_nm > 0:
         raise ConfigError(f"--pixel-nm {pixel_nm:g}: wanted a length above 0 nm")
     sources = {target / f"{name}.{format}": table_path(campaign.output, name) for name in ALL_NAMES if name in what}
@@ -128,7 +135,9 @@ def export_campaign(
     for path, source in sources.items():
         TABLE_FORMATS[format].write(source, path, campaign)
     with ThreadPoolExecutor(max(1, workers)) as pool:  # numbers are formatted and compressed outside the interpreter's lock
-        for _ in pool.map(lambda path: _export_field(fields[path], path, format, pixel_nm), fields):  # a failure cancels what has not begun
+        for _ in pool.map(
+            lambda path: _export_field(fields[path], path, format, pixel_nm, labels=labels), fields
+        ):  # a failure cancels what has not begun
             pass
     return written
 
@@ -175,12 +184,12 @@ def files_of(path: Path, format_name: str) -> list[Path]:
     return [path, path.with_name(path.name.removesuffix(known.suffix) + known.companion)] if known and known.companion else [path]
 
 
-def _export_field(result: FieldResult, path: Path, format_name: str, pixel_nm: float) -> None:
+def _export_field(result: FieldResult, path: Path, format_name: str, pixel_nm: float, *, labels: bool) -> None:
     if format_name in IMAGE_SUFFIXES:
         images.write_images(path, result.units, name=legible(result.field.name), pixel_nm=pixel_nm)
         return
     with UnitReader(result.units["ingest"]) as unit:
-        LOCS_FORMATS[format_name].write(path, StoredField(unit))
+        LOCS_FORMATS[format_name].write(path, LabelledField(unit, result.units) if labels else StoredField(unit))
 
 
 def check_choice(name: str, found: Sequence[str], known: tuple[str, ...]) -> None:

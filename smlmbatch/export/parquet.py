@@ -27,9 +27,9 @@ def write_own_parquet(path: Path, field: StoredField) -> None:
 def _schema(field: StoredField) -> "pa.Schema":
     import pyarrow as pa
 
-    specs = SCHEMA["ingest"]
+    units = {name: spec.unit for name, spec in SCHEMA["ingest"].items()}
     attributes = {name: value for name, value in field.attrs.items() if name != "stage"}
-    columns = [pa.field(name, pa.from_numpy_dtype(field.dtype(name)), metadata={"unit": specs[name].unit}) for name in field.names]
+    columns = [pa.field(name, pa.from_numpy_dtype(field.dtype(name)), metadata={"unit": units.get(name, "1")}) for name in field.names]
     return pa.schema(columns, metadata={ATTRIBUTES: json.dumps(attributes, sort_keys=True).encode()})
 
 

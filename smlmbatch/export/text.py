@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from smlmbatch.export.labelled_field import LABEL_DTYPES
 from smlmbatch.export.stored_field import Piece, StoredField
 from smlmbatch.locs import LOC_COLUMNS
 from smlmbatch.store.units import appears_whole
@@ -69,7 +70,7 @@ SMAP: Final = tuple(
         ("groupindex", "group"),
     )
 )
-OWN: Final = tuple(TextColumn(f'"{name}"', name, rounded=name in ("x_nm", "y_nm")) for name in LOC_COLUMNS)
+OWN: Final = tuple(TextColumn(f'"{name}"', name, rounded=name in ("x_nm", "y_nm")) for name in (*LOC_COLUMNS, *LABEL_DTYPES))
 
 
 def write_own_csv(path: Path, field: StoredField) -> None:

@@ -14,7 +14,7 @@ from smlmbatch.analyse.results import Comparison
 from smlmbatch.analyse.statistics import DIFFERS, condition_pairs
 from smlmbatch.config import Config
 from smlmbatch.report.effects import Pair, pairs_of
-from smlmbatch.report.wording import counted, in_sentence, length, titles
+from smlmbatch.report.wording import counted, in_sentence, length, rounded, titles
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -159,6 +159,40 @@ def cluster_cautions(comparisons: Sequence[Comparison], *, channel_titles: Mappi
             f"Trust neither the number of clusters nor their size before you have tried a {other} eps (measure.dbscan_eps_nm)."
         )
     return said
+
+
+def method_cautions(descriptors: Sequence[Comparison], clusters: Sequence[Comparison], *, method: str) -> list[str]:
+    """A sentence where the radius of DBSCAN's clusters in ROIs and that of whole fields' clusters changed in ways that exclude each other.
+
+    Parameters
+    ----------
+    method : what readers know the method by that found the clusters of whole fields
+    """
+    radii = {_pair(c): c for c in descriptors if c.descriptor == "cluster_radius_nm"}
+    others = {_pair(c): c for c in clusters if c.descriptor == "cluster_gyration_nm"}
+    apart = [(radii[pair], others[pair]) for pair in radii if pair in others and _apart(radii[pair], others[pair])]
+    if not apart:
+        return []
+    said = "; ".join(f"{one.condition} against {one.reference}: {_times(one)} and {_times(other)} times" for one, other in apart[:3])
+    return [
+        f"The radius of clusters changes otherwise among the descriptors (DBSCAN, ROI by ROI) than among the clusters of whole fields "
+        f"({method}): {said}. They are not the same clusters: DBSCAN takes what hangs together by its one distance, so it also joins "
+        f"neighbours and takes in locs around, the more the denser a field is; {method} decides by other rules what is one cluster. "
+        "Look at the pictures of both before you believe either."
+    ]
+
+
+def _times(c: Comparison) -> str:
+    return rounded(c.ratio, c.ratio_low, c.ratio_high)[0]
+
+
+def _pair(c: Comparison) -> Pair:
+    return c.channel, c.reference, c.condition
+
+
+def _apart(one: Comparison, other: Comparison) -> bool:
+    """Whether the intervals of two ratios have nothing in common; NaN is no interval."""
+    return one.ratio_low > other.ratio_high or other.ratio_low > one.ratio_high
 
 
 _CONTRADICTIONS: Mapping[bool, tuple[str, str, str, str]] = {

@@ -7,6 +7,7 @@ stage warned of, and which shapes were told. A campaign without clusters has no 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from smlmbatch.analyse.cluster_rois import comparable
 from smlmbatch.analyse.comparisons import measured_clusters, read_comparisons
 from smlmbatch.analyse.tables import legible
 from smlmbatch.config import Config
+from smlmbatch.methods.folders import copy_name, is_whole
+from smlmbatch.methods.origin import Origin, read_origin
 from smlmbatch.report.numbers import Numbers, gather
 from smlmbatch.store.arrays import UnitReader
 from smlmbatch.work import Campaign, FieldResult
@@ -29,11 +32,15 @@ _BACKGROUND, _UNTOLD = "background", 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFacts:
-    """How the units say that clusters were found; `model` and `model_sha256` are "" without a network."""
+    """How the units say that clusters were found; `model` and `model_sha256` are "" without a network.
+
+    `origin` is what a model of the campaign's own was made from; None for the shipped one, or where its copy is gone.
+    """
 
     method: str
     model: str
     model_sha256: str
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +93,7 @@ def read_clusters(campaign: Campaign, grouped: "pa.Table") -> CampaignClusters:
     n_ok = sum(all(stage in result.units for stage in ("ingest", "measure")) for result in campaign.fields)
     warnings = Counter(text for own in attrs for text in dict.fromkeys(own["warnings"]))
     return CampaignClusters(
-        facts=_facts(with_any[0]) if with_any else None,
+        facts=_facts(with_any[0], campaign.output) if with_any else None,
         why_none=_why_none(attrs, n_clusters=n_clusters, config=campaign.config),
         numbers=_numbers(campaign, grouped),
         warnings=sorted(warnings.items(), key=lambda item: (-item[1], item[0])),
@@ -125,8 +132,11 @@ def _field(result: FieldResult, unit: UnitReader) -> _Field:
     return _Field(result, dict(unit.attrs), int(own.sum()), shapes)
 
 
-def _facts(attrs: Mapping[str, Any]) -> ClusterFacts:
-    return ClusterFacts(method=str(attrs["method"]), model=str(attrs["model"] or ""), model_sha256=str(attrs["model_sha256"] or ""))
+def _facts(attrs: Mapping[str, Any], output: Path) -> ClusterFacts:
+    model, sha256 = str(attrs["model"] or ""), str(attrs["model_sha256"] or "")
+    copy = output / "models" / copy_name(model, sha256)
+    origin = read_origin(copy) if model and is_whole(copy, sha256) else None
+    return ClusterFacts(method=str(attrs["method"]), model=model, model_sha256=sha256, origin=origin)
 
 
 def _why_none(attrs: Sequence[Mapping[str, Any]], *, n_clusters: int, config: Config) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 
 from smlmbatch.analyse.compare import natural_key
 from smlmbatch.report.cluster_data import CampaignClusters, Shapes
-from smlmbatch.report.cluster_wording import compared_said, method_said, short_said, warnings_said
+from smlmbatch.report.cluster_model import tuned_cautions
+from smlmbatch.report.cluster_wording import SHAPES_LIMIT, compared_said, method_name, method_said, short_said, warnings_said
 from smlmbatch.report.descriptors import condition_key, number_tables, replicates_csv
 from smlmbatch.report.effects import show_effects
 from smlmbatch.report.gallery import Gallery
@@ -29,13 +30,19 @@ def show_clusters(clusters: CampaignClusters, *, titles_of: Mapping[int, str], g
     """
     if clusters.why_none or clusters.facts is None:
         return element("p", clusters.why_none)
-    words = [*(element("p", text) for text in method_said(clusters)), *warnings_said(clusters.warnings, n_fields=clusters.n_fields)]
+    words = [*(element("p", text) for text in method_said(clusters)), *_cautions(clusters)]
     numbers = clusters.numbers
     if not numbers.channels:
         return join([*words, element("p", "No ROI was kept, so conditions are not compared; the fields\u2019 pages show their clusters.")])
     link = gallery.link("cluster_replicates.csv", replicates_csv(numbers).encode("utf-8", "replace"))
     words.append(element("p", "All means of replicates: ", link, "; every cluster: tables/clusters.parquet.", class_="note"))
     return join([*words, *(_channel(clusters, channel, titles_of, gallery) for channel in numbers.channels)])
+
+
+def _cautions(clusters: CampaignClusters) -> Iterator[Markup]:
+    """What stands against comparisons by this model, and what the stage warned of."""
+    yield from (element("p", text, class_="caution") for text in tuned_cautions(clusters.facts, clusters.numbers.comparisons))
+    yield from warnings_said(clusters.warnings, n_fields=clusters.n_fields)
 
 
 def _channel(clusters: CampaignClusters, channel: int | None, titles_of: Mapping[int, str], gallery: Gallery) -> Markup:
@@ -78,6 +85,7 @@ def _shapes(found: Sequence[Shapes], *, several: bool) -> Iterator[Markup]:
         body.append([head, *cells, count(sum(told)), count(sum(own.untold for own in members))])
     header = ["Shapes told, mean ± SD over replicates (%)", *names, "Clusters", "Not told"]
     yield table(header, body, numeric=range(1, len(header)), class_="few")
+    yield element("p", SHAPES_LIMIT, class_="note")
 
 
 def _share_cell(shares: Sequence[float]) -> Markup | str:
@@ -94,7 +102,9 @@ def for_verdict(clusters: CampaignClusters, *, titles_of: Mapping[int, str]) -> 
     """One sentence per channel; nothing where nothing was compared."""
     said = []
     for channel in _compared_channels(clusters.numbers):
-        title = f", {titles_of[channel]}" if channel is not None and channel in titles_of else ""
+        assert clusters.facts is not None
+        title = f" of whole fields, by {method_name(clusters.facts.method)}"
+        title += f", {titles_of[channel]}" if channel is not None and channel in titles_of else ""
         text = short_said([c for c in clusters.numbers.comparisons if c.channel == channel])
         if text:
             said.append(element("p", element("b", f"Clusters{title}"), ": ", text, " ", element("a", "More", href="#clusters"), "."))

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from smlmbatch.analyse.results import Comparison
 from smlmbatch.analyse.statistics import DIFFERS, TESTED
+from smlmbatch.report.cluster_model import learned_said
 from smlmbatch.report.effects import pairs_of, replicates_said, surest_first, versus
 from smlmbatch.report.page import Markup, element, join
 from smlmbatch.report.wording import NONE, count, counted, in_sentence, p_said, percent, rounded, titles
 
 if TYPE_CHECKING:
-    from smlmbatch.report.cluster_data import CampaignClusters
+    from smlmbatch.report.cluster_data import CampaignClusters, ClusterFacts
 
 UNTOLD = 255  # a shape that the network did not tell
 _NAMES = {"miro": "MIRO", "dbscan": "DBSCAN"}
@@ -38,6 +39,11 @@ def found_by(attrs: Mapping[str, Any]) -> str:
     return _NAMES[str(attrs["method"])] + own
 
 
+def method_name(method: str) -> str:
+    """What readers know a method by."""
+    return _NAMES[method]
+
+
 def lead(attrs: Mapping[str, Any], *, n: int) -> str:
     """The first sentence about one field's clusters.
 
@@ -57,13 +63,21 @@ HOW: Mapping[str, str] = {
     "dbscan": "A cluster is what hangs together by locs with enough others within one fixed distance.",
 }
 # What a reader should know before he believes a difference; the method's own limits, then those of any.
-LIMITS: Mapping[str, str] = {
-    "miro": "The network has learned from simulated clusters: structures unlike these and clusters that touch may be cut or run together.",
-    "dbscan": "Its one distance decides what a cluster is: where density differs between fields or conditions, so does what it finds.",
+LIMITS: Mapping[str, Callable[["ClusterFacts"], str]] = {
+    "miro": learned_said,
+    "dbscan": lambda _: (
+        "Its one distance decides what a cluster is: where density differs between fields or conditions, so does what it finds."
+    ),
 }
 LIMIT_OF_ALL = (
     "A cluster of locs is not a cluster of molecules: one molecule that blinks often is one as well. Positions carry their error, so "
     "radii below the precision mean nothing, and clusters closer than it are one."
+)
+
+
+SHAPES_LIMIT = (
+    "Shapes are a hint, no finding: in simulated mixtures of spots, rings, ellipses and C-shapes the shape told by the shipped model was "
+    "right for a third of the clusters. Hold it against the pictures."
 )
 
 
@@ -95,7 +109,7 @@ def method_said(clusters: "CampaignClusters") -> Iterator[str]:
         f"{counted(clusters.n_clusters, 'cluster')} in {counted(clusters.n_fields, 'field')}, found by "
         f"{_NAMES[facts.method]}{model}.{without} {HOW[facts.method]} {_OTHERS[facts.method]}"
     )
-    yield f"{LIMITS[facts.method]} {LIMIT_OF_ALL}"
+    yield f"{LIMITS[facts.method](facts)} {LIMIT_OF_ALL}"
 
 
 _OTHERS: Mapping[str, str] = {

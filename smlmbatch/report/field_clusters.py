@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smlmbatch.report.cluster_pictures import draw_clusters
-from smlmbatch.report.cluster_wording import found_by, lead, shapes_said
+from smlmbatch.report.cluster_wording import SHAPES_LIMIT, found_by, lead, shapes_said
 from smlmbatch.report.field_charts import Axis, Floats, Ink, Item, Line, Steps, draw_chart
 from smlmbatch.report.field_figures import Figure
 from smlmbatch.report.field_render import choose_rois, hues_of
@@ -230,7 +230,10 @@ def _numbers(data: _Data) -> Markup:
     rows = [[title, *(show(data, i) for i in range(len(data.channels)))] for title, show in _ROWS]
     rows = [row for row in rows if any(cell != NONE for cell in row[1:])]
     header = ["Median (middle half)", *(data.names if len(data.names) > 1 else [found_by(data.cluster.attrs)])]
-    return table(header, rows, numeric=range(1, len(header)), class_="few")
+    told = any(title == _SHAPES_TOLD for title, *_ in rows)
+    return join(
+        [table(header, rows, numeric=range(1, len(header)), class_="few"), element("p", SHAPES_LIMIT, class_="note") if told else None]
+    )
 
 
 def _spread(name: str, divisor: float = 1.0) -> Callable[[_Data, int], str]:
@@ -267,6 +270,7 @@ def _shapes(data: _Data, place: int) -> str:
     return shapes_said(data.of("shape", place), data.cluster.attrs["shapes"]) or NONE
 
 
+_SHAPES_TOLD = "Shapes told"
 _ROWS: tuple[tuple[str, Callable[[_Data, int], str]], ...] = (
     ("Clusters", lambda data, i: count(len(data.of("n_locs", i)))),
     ("Clusters per µm² of kept ROIs", _per_area),
@@ -278,5 +282,5 @@ _ROWS: tuple[tuple[str, Callable[[_Data, int], str]], ...] = (
     ("Eccentricity", _spread("eccentricity")),
     ("Nearest other cluster (nm)", _spread("nearest_nm")),
     ("Molecules per cluster", _spread("n_molecules")),
-    ("Shapes told", _shapes),
+    (_SHAPES_TOLD, _shapes),
 )

@@ -17,10 +17,12 @@ from smlmbatch.analyse.grouping import channels_joined, group_rois, labels_of
 from smlmbatch.analyse.results import QualityCheck
 from smlmbatch.analyse.tables import Tables, legible, read_tables
 from smlmbatch.config import to_toml
-from smlmbatch.report.cautions import cluster_cautions, design_cautions
+from smlmbatch.report.cautions import cluster_cautions, design_cautions, method_cautions
 from smlmbatch.report.cluster_data import CampaignClusters, read_clusters
+from smlmbatch.report.cluster_model import tuned_cautions
 from smlmbatch.report.cluster_section import for_verdict as clusters_for_verdict
 from smlmbatch.report.cluster_section import show_clusters
+from smlmbatch.report.cluster_wording import method_name
 from smlmbatch.report.costs import show_costs
 from smlmbatch.report.curves import ripley_curves
 from smlmbatch.report.descriptors import replicates_csv, show_channel
@@ -134,6 +136,10 @@ def _gather(campaign: Campaign, gallery: Gallery) -> _Evidence:
     )
     rows = in_order(with_sample(campaign, tables.fields.to_pylist()))
     contradictions = cluster_cautions(numbers.comparisons, channel_titles=channel_titles(rows), config=settings)
+    clusters = read_clusters(campaign, grouped)
+    by_the_model = tuned_cautions(clusters.facts, clusters.numbers.comparisons)
+    if clusters.facts is not None and clusters.facts.method == "miro":
+        contradictions += method_cautions(numbers.comparisons, clusters.numbers.comparisons, method=method_name(clusters.facts.method))
     return _Evidence(
         campaign=campaign,
         tables=tables,
@@ -141,8 +147,8 @@ def _gather(campaign: Campaign, gallery: Gallery) -> _Evidence:
         checks=read_checks(campaign.output),
         grouped=grouped,
         numbers=numbers,
-        cautions=[*design_cautions(tables.rois, tables.fields, config=settings), *contradictions],
-        clusters=read_clusters(campaign, grouped),
+        cautions=[*design_cautions(tables.rois, tables.fields, config=settings), *by_the_model, *contradictions],
+        clusters=clusters,
         embeddings=read_embeddings(
             campaign, names=numbers.names, joined=channels_joined(labels_of(tables.fields), config=settings.compare)
         ),

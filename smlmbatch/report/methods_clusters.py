@@ -2,6 +2,7 @@
 
 from smlmbatch.config import Config
 from smlmbatch.report.cluster_data import ClusterFacts
+from smlmbatch.report.cluster_model import tuned_said
 from smlmbatch.report.wording import counted, number
 
 _THIN = "\u202f"
@@ -16,8 +17,20 @@ def clusters_found(config: Config, facts: ClusterFacts | None) -> list[str]:
 
 
 def _by_network(config: Config, facts: ClusterFacts) -> str:
+    return (
+        "In whole fields, clusters were found channel by channel by a recurrent graph neural network after MIRO [pineda] (model "
+        f"{facts.model}, sha256 {facts.model_sha256}, {_trained(facts)}), which moves each loc towards the middle of its cluster and gives "
+        "its probability of lying in one and the radius of that. Of locs more likely inside than outside, those whose new places lay "
+        "nearer than a share of these radii were linked, as in DBSCAN [ester]. "
+        f"{_knew(facts, config)}"
+    )
+
+
+def _knew(facts: ClusterFacts, config: Config) -> str:
+    """What the network was told besides places."""
+    if facts.origin is not None and facts.origin.tuned:
+        return "It knew the size of the marked clusters, and whether molecules blink repeatedly if that was said in tuning."
     settings = config.cluster
-    trained = "trained on simulated fields of clusters alone" if facts.model == _SHIPPED else "trained as its card says"
     told = (
         f"It was told their typical radius ({number(settings.cluster_radius_nm)}{_THIN}nm) and number of locs "
         f"({number(settings.locs_per_cluster)})."
@@ -25,12 +38,18 @@ def _by_network(config: Config, facts: ClusterFacts) -> str:
         else "The size and number of locs of the clusters found in a first pass were given to it in a second."
     )
     return (
-        "In whole fields, clusters were found channel by channel by a recurrent graph neural network after MIRO [pineda] (model "
-        f"{facts.model}, sha256 {facts.model_sha256}, {trained}), which moves each loc towards the middle of its cluster and gives its "
-        "probability of lying in one and the radius of that. Of locs more likely inside than outside, those whose new places lay nearer "
-        "than a share of these radii were linked, as in DBSCAN [ester]. The network knew the median localisation precision, and whether "
-        f"molecules blink repeatedly, where data and sample sheet say it. {told}"
+        "The network knew the median localisation precision, and whether molecules blink repeatedly, where data and sample sheet say it. "
+        f"{told}"
     )
+
+
+def _trained(facts: ClusterFacts) -> str:
+    """What the network learned from, as far as it is known."""
+    if facts.model == _SHIPPED:
+        return "trained on simulated fields of clusters alone"
+    if facts.origin is None or not facts.origin.material:
+        return "trained as its card says"
+    return tuned_said(facts.origin) if facts.origin.tuned else f"trained on {facts.origin.material}"
 
 
 def _by_dbscan(config: Config, facts: ClusterFacts) -> str:

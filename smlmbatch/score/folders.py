@@ -8,6 +8,8 @@ from smlmbatch.errors import ConfigError, InputError
 from smlmbatch.score.figures import NOISE, Scores, score_field
 from smlmbatch.score.labelings import ENDINGS, join_labelings, read_labeling
 
+_RECORD = "smlmbatch.json"  # what a campaign's OUTPUT is known by
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -79,6 +81,9 @@ def _pairs(truth: Path, labels: Path) -> Iterator[tuple[str, tuple[Path, Path]]]
 
 def _tables(folder: Path) -> Mapping[str, Path]:
     """Tables of a folder by their name without its ending."""
+    if (folder / _RECORD).exists():
+        mend = f"`smlmbatch export {folder} FOLDER --what locs --labels`, and name FOLDER/locs (files have the fields\u2019 keys)"
+        raise InputError(folder, "is a campaign", "a folder of tables with a label for each loc", mend)
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in ENDINGS or path.name.startswith("."):

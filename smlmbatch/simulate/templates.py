@@ -11,7 +11,7 @@ nothing, keeps sizes as they are, and takes counts of clusters and background fr
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,11 +73,13 @@ class Templates:
     fields : as given; a field whose locs are all marked shows clusters and no density
     clusters : of all fields, (n, 2) f8 nm about their means
     sha256 : of all locs, in order
+    conditions : of fields with a marked cluster, in the order in which they come; empty = the table doesn't tell all of them
     """
 
     fields: tuple[MarkedField, ...]
     clusters: tuple[Floats, ...]
     sha256: str
+    conditions: tuple[str, ...] = ()
 
     @property
     def size(self) -> Ints:
@@ -110,7 +112,8 @@ def read_templates(path: Path) -> Templates:
     table = _read_table(path)
     xy_nm = np.column_stack([_numbers(path, table, name) for name in ("x_nm", "y_nm")])
     cluster, field = _cluster_numbers(path, table), _field_numbers(path, table)
-    return templates_of(path, [(xy_nm[field == k], cluster[field == k]) for k in range(int(field.max(initial=-1)) + 1)])
+    marked = templates_of(path, [(xy_nm[field == k], cluster[field == k]) for k in range(int(field.max(initial=-1)) + 1)])
+    return replace(marked, conditions=_conditions(table, cluster))
 
 
 def templates_of(path: Path | str, fields: list[tuple[NDArray[np.floating], NDArray[np.integer]]]) -> Templates:
@@ -158,6 +161,8 @@ def _read_table(path: Path) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.csv
 
+    if not path.is_file():
+        raise InputError(path, "there is no such file", _WANT, "correct what --templates names")
     try:
         table = pyarrow.csv.read_csv(path)
     except (pa.ArrowException, OSError) as error:
@@ -208,6 +213,15 @@ def _field_numbers(path: Path, table: "pa.Table") -> Ints:
         raise InputError(path, f"{values.count(None)} cells of column field are empty", _WANT, "say of each loc which field it is of")
     known = {value: number for number, value in enumerate(dict.fromkeys(values))}
     return np.array([known[value] for value in values], dtype=np.int64)
+
+
+def _conditions(table: "pa.Table", cluster: Ints) -> tuple[str, ...]:
+    """Of what was marked; none where a marked loc has no entry: part of them would be taken for all."""
+    if "condition" not in table.column_names:
+        return ()
+    given = [value for value, number in zip(table["condition"].to_pylist(), cluster.tolist(), strict=True) if number > 0]
+    told = tuple(dict.fromkeys("" if value is None else str(value).strip() for value in given))
+    return () if "" in told else told
 
 
 # ---- drawing

@@ -1,8 +1,11 @@
+import dataclasses
+import math
+
 import pytest
 
 from smlmbatch.analyse.tables import read_tables, write_tables
 from smlmbatch.config import Config, config_from_dict
-from smlmbatch.report.cautions import cluster_cautions, contradicted_pairs, design_cautions, is_confounded
+from smlmbatch.report.cautions import cluster_cautions, contradicted_pairs, design_cautions, is_confounded, method_cautions
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +112,33 @@ def test_clusters_in_line_with_ripley_raise_no_doubt(records, change):
     found = contradicting(records, **change)
     assert contradicted_pairs(found) == {}
     assert said_of(found) == []
+
+
+# ---- clusters of two methods
+
+
+def radii(records, *, ours, theirs):
+    """Ratios with their intervals, of DBSCAN's radius and of the other method's."""
+    names = ("ratio_low", "ratio", "ratio_high")
+    return (
+        [records.comparison("cluster_radius_nm", **dict(zip(names, ours, strict=True)))],
+        [records.comparison("cluster_gyration_nm", **dict(zip(names, theirs, strict=True)))],
+    )
+
+
+def test_two_methods_whose_radii_exclude_each_other_are_said_to_be_two(records):
+    (said,) = method_cautions(*radii(records, ours=(1.3, 1.5, 1.7), theirs=(0.7, 0.8, 0.9)), method="MIRO")
+    assert "EGF against ctrl: 1.50 and 0.80 times" in said
+    assert "(DBSCAN, ROI by ROI)" in said
+    assert "clusters of whole fields (MIRO)" in said
+
+
+@pytest.mark.parametrize("theirs", [(0.9, 1.1, 1.35), (1.65, 2.0, 2.4), (math.nan, 0.8, math.nan)])
+def test_two_methods_that_may_agree_are_left_alone(records, theirs):
+    assert method_cautions(*radii(records, ours=(1.3, 1.5, 1.7), theirs=theirs), method="MIRO") == []
+
+
+def test_other_pairs_and_channels_are_not_held_against_each_other(records):
+    ours, theirs = radii(records, ours=(1.3, 1.5, 1.7), theirs=(0.7, 0.8, 0.9))
+    assert method_cautions(ours, [dataclasses.replace(theirs[0], channel=1)], method="MIRO") == []
+    assert method_cautions(ours, [dataclasses.replace(theirs[0], condition="EREG")], method="MIRO") == []

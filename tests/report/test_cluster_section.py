@@ -103,12 +103,13 @@ def test_shapes_are_shares_over_replicates(shown, study):
     assert float(row[1]) == pytest.approx(np.mean(shares), abs=0.06)
     assert float(row[2]) == pytest.approx(np.std(shares, ddof=1), abs=0.06)
     assert row[5] == f"{total:,}"
+    assert row.end() < text.index("Shapes are a hint, no finding: ") < text.index("Channel 1: EREG")
 
 
 def test_the_verdict_has_a_sentence_a_channel(study, shown):
     found = shown[0]
     said = [text_of(p) for p in for_verdict(found, titles_of={0: "Channel 0", 1: "Channel 1"})]
-    assert [text.split(":")[0] for text in said] == ["||Clusters, Channel 0|", "||Clusters, Channel 1|"]
+    assert [text.split(":")[0] for text in said] == [f"||Clusters of whole fields, by MIRO, Channel {i}|" for i in (0, 1)]
     differing = any(c.verdict == "differs" for c in found.numbers.comparisons if c.channel == 0)
     assert ("no measure of clusters was shown to differ" in said[0]) == (not differing)
 

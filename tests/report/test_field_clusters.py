@@ -78,6 +78,7 @@ def test_numbers_are_medians_of_the_innermost_clusters(usual):
     cluster, tile = units["cluster"], units["tile"]
     own = cluster.read("cluster_channel") == 3
     text = text_of(found.numbers)
+    assert text.index("Shapes told") < text.index("Shapes are a hint, no finding")
     assert f"|Clusters||{(~own).sum():,}||{own.sum():,}|" in text
     low, middle, high = np.percentile(cluster.read("n_locs")[own], [25, 50, 75])
     assert f"{round(middle)} ({round(low)} to {round(high)})" in text

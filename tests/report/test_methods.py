@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smlmbatch.config import Config, config_from_dict
+from smlmbatch.methods.origin import Origin
 from smlmbatch.report.cluster_data import ClusterFacts
 from smlmbatch.report.embedding_data import ModelFacts
 from smlmbatch.report.methods import methods
@@ -108,6 +109,8 @@ def test_sources_of_all_defaults_are_complete():
 
 MIRO = ClusterFacts(method="miro", model="miro", model_sha256="cd" * 32)
 
+TUNED = replace(MIRO, model="mine", origin=Origin(tuned=True, material="fields drawn from 9 marked clusters", conditions=("ctrl",)))
+
 
 @pytest.mark.parametrize(
     ("facts", "settings", "said", "cited"),
@@ -115,6 +118,9 @@ MIRO = ClusterFacts(method="miro", model="miro", model_sha256="cd" * 32)
         (MIRO, {}, f"(model miro, sha256 {'cd' * 32}, trained on simulated fields of clusters alone)", "Pineda"),
         (MIRO, {}, "found in a first pass were given to it in a second", "Pineda"),
         (replace(MIRO, model="mine"), {}, "trained as its card says", "Pineda"),
+        (replace(MIRO, model="mine", origin=Origin(tuned=False, material="3 fields")), {}, "trained on 3 fields)", "Pineda"),
+        (TUNED, {}, "tuned to marked clusters of condition ctrl: trained on fields drawn from 9 marked clusters)", "Pineda"),
+        (TUNED, {}, "It knew the size of the marked clusters, and whether molecules blink", "Pineda"),
         (MIRO, {"cluster": {"cluster_radius_nm": 40.0, "locs_per_cluster": 25.0}}, "radius (40.0 nm) and number of locs (25.0)", "Pineda"),
         (
             ClusterFacts(method="dbscan", model="", model_sha256=""),

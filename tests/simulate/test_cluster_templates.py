@@ -56,6 +56,21 @@ def table(**columns):
 
 
 @pytest.mark.parametrize(
+    ("conditions", "told"),
+    [
+        (["egf", "egf", "egf", "ctrl", "ctrl", "ctrl", ""], ("egf", "ctrl")),  # the last loc is background
+        (["egf", "egf", "egf", "egf", "egf", "egf", "ctrl"], ("egf",)),
+        (["egf", "egf", "egf", "", "ctrl", "ctrl", "ctrl"], ()),  # part of them would be taken for all
+    ],
+)
+def test_conditions_of_what_was_marked_are_known(tmp_path, conditions, told):
+    path = tmp_path / "t.csv"
+    places = ["0,0,1", "30,0,1", "0,30,1", "500,0,2", "530,0,2", "500,30,2", "900,900,0"]
+    path.write_text("\n".join(["x_nm,y_nm,cluster,condition", *(f"{p},{c}" for p, c in zip(places, conditions, strict=True))]))
+    assert read_templates(path).conditions == told
+
+
+@pytest.mark.parametrize(
     ("text", "finding"),
     [
         ("", "can't be read"),

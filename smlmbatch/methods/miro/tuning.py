@@ -17,6 +17,7 @@ from smlmbatch.methods.miro.data import field_arrays, shard_of
 from smlmbatch.methods.miro.group import Grouping, group_locs
 from smlmbatch.methods.miro.recipe import Miro, MiroConfig
 from smlmbatch.methods.miro.tuned import BLINKING, hint_from, rule_from, taken_from
+from smlmbatch.methods.origin import conditions_said
 from smlmbatch.simulate.clusters import ClusterField
 from smlmbatch.simulate.templates import Templates, draw_template_field
 
@@ -70,6 +71,7 @@ it does on fields that hold other clusters is not known.
         whole, n = len(templates.whole), len(templates.clusters)
         background = f"with the background of {whole} field{'s' if whole > 1 else ''}" if whole else "with backgrounds from a range"
         self.material = f"fields drawn from {n} marked cluster{'s' if n > 1 else ''} of {templates.size.sum():,} locs, {background}"
+        self.material += conditions_said(templates.conditions)
 
     def recipe(self, *, blinking: str | None = None, seed: int = 0) -> MiroConfig:
         """The recipe for these templates.

@@ -151,6 +151,11 @@ def test_written_with_a_card_and_found_by_its_own_knowledge(method, tmp_path):
     assert not train_model(method, recipe, tmp_path / "m", place=Place(), device="cpu", judge_seeds=1, talk=quiet)
 
 
+def test_the_card_s_material_names_the_conditions(start):
+    templates = dataclasses.replace(templates_of("", [marked()]), conditions=("ctrl",))
+    assert TunedMiro(templates, start).material.endswith('1 field; conditions of the marked clusters: ["ctrl"]')
+
+
 def test_the_probability_that_finds_most_becomes_one_half(method, monkeypatch):
     recipe = method.recipe()
     model = method.build(recipe)
@@ -228,7 +233,7 @@ def files(tmp_path):
         (("miro", "--blinking", "yes"), "give --templates too"),
         (("contrastive", "--start", "start"), "only miro can begin"),
         (("contrastive", "--templates", "clusters.csv"), "only miro can be tuned, not contrastive"),
-        (("miro", "--templates", "nosuch.csv", "--start", "start"), "nosuch.csv: can't be read"),
+        (("miro", "--templates", "nosuch.csv", "--start", "start"), "nosuch.csv: there is no such file"),
         (("miro", "--templates", "clusters.csv", "--start", "nosuch"), "nosuch: config.toml is missing"),
         (("miro", "--templates", "clusters.csv", "--start", "start", "--recipe", "other.toml"), "of other clusters"),
         (("miro", "--recipe", "other.toml"), "is of a model tuned to marked clusters: name them with --templates"),
