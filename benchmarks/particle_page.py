@@ -41,7 +41,7 @@ def document(known: Mapping[str, Mapping[str, Row]]) -> Iterator[str]:
         "# Particles in order: PC-VAE on simulated populations",
         "",
         "Written by `python -m benchmarks.pcvae`, `benchmarks.chd` and `benchmarks.particle_ceiling`. One thread. The recipe was chosen",
-        "on seeds 1 to 4; the figures are of the seeds named. Absolute Pearson correlation with the truth. Principal axes are found",
+        "on seeds 1 to 8; the figures are of the seeds named. Absolute Pearson correlation with the truth. Principal axes are found",
         "without any truth, by halves of each particle's locs. Which of them is best is chosen on one half of the particles; all columns",
         "are of the other half. Best unit and best principal axis are the headline; ridge knows the truth of the first half. The",
         "circle fit (radius) and two levels of z (height) are formulas that know the shape; the oracle knows how the particles were drawn.",

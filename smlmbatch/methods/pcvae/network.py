@@ -10,8 +10,9 @@ particle; so neither their order nor their number nor padding plays a part. `pap
 - means are standardised over the batch. Particles differ by a few per cent of what they have in common; a network that sees mostly the
   common part takes thousands of steps until its decoder makes use of latents, and small differences (a height) never come up.
 
-`nested`, on by default: in training a particle is decoded from its first 1 to U units, their number drawn each time (nested dropout:
-Rippel, Gelbart & Adams 2014). What tells most goes into the first units, so modes that vary alike don't mix at random.
+`nested`, half by default: in training so many particles are decoded from their first 1 to U units, their number drawn each time (nested
+dropout: Rippel, Gelbart & Adams 2014). What tells most goes into the first units, so modes that vary alike don't mix at random; of all
+particles, a mode that is hard to see may be learned too late.
 
 `decoder`: `quick`, three layers to all coordinates at once; `paper`, as published: 256-512-1024 with tanh and batch normalisation, a
 skip at 1024, two pointwise convolutions of 1024 channels, attention of four heads, and an output. What is published doesn't say how one
@@ -47,7 +48,7 @@ class Preparation(Keyed):
 
     def __init__(self, config: "PcvaeConfig") -> None:
         super().__init__()
-        self.points, self.axes, self.rotation = config.points, config.axes, config.rotation
+        self.points, self.axes, self.rotation, self.nested = config.points, config.axes, config.rotation, config.nested
 
     def forward(self, rows_NC: Tensor, size_B: Tensor, number_B: Tensor) -> tuple[Tensor, Tensor]:
         """Points (B, P, C) and which there are (B, P)."""
@@ -71,8 +72,9 @@ class Preparation(Keyed):
         return torch.zeros((len(number_B), units), device=number_B.device)
 
     def kept(self, number_B: Tensor, units: int) -> Tensor:
-        """Which units a particle is decoded from in training, the first so many of them: (B, U) f4 of 0 and 1."""
-        count_B1 = torch.ceil((1.0 - uniform((*self.key, _KEPT), number_B, 1)) * units)
+        """Which units a particle is decoded from in training: (B, U) f4 of 0 and 1; of the share `nested`, the first so many."""
+        whether_B1, how_many_B1 = uniform((*self.key, _KEPT), number_B, 2).chunk(2, dim=1)
+        count_B1 = torch.where(whether_B1 < self.nested, 1.0 + torch.floor(how_many_B1 * units), float(units))
         return (torch.arange(units, device=number_B.device) < count_B1).float()
 
 

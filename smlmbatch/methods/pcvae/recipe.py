@@ -25,7 +25,7 @@ _POSITIVE: Final = (
     *("samples", "shard_samples", "points", "unit_nm", "hidden", "units", "decoded", "views", "batch", "epochs", "learning_rate"),
     *("plateau_patience", "stop_patience", "warm_up_share"),
 )
-_NOT_NEGATIVE: Final = ("seed", "weight_decay", "least_learning_rate", "beta", "total_correlation")
+_NOT_NEGATIVE: Final = ("seed", "nested", "weight_decay", "least_learning_rate", "beta", "total_correlation")
 _AXES: Final = (2, 3)
 _SHARDS: Final = (32, 64)  # of few particles, as many as that; of many, shards of `_LARGEST_SHARD`
 _LARGEST_SHARD: Final = 1024
@@ -60,7 +60,7 @@ class PcvaeConfig:
     widths: tuple[int, int, int] = (32, 64, 128)  # of the layers that each point goes through by itself
     hidden: int = 256
     units: int = 8  # of the latent vector
-    nested: bool = True  # in training a particle is decoded from the first so many units, drawn anew: they come in order
+    nested: float = 0.5  # share of particles that are decoded from their first so many units, drawn anew: units come in order
     decoder: Literal["quick", "paper"] = "quick"
     decoded: int = 64  # points
     normalised: bool = False  # batch normalisation, as published
@@ -92,8 +92,8 @@ class PcvaeConfig:
             raise ConfigError(f"pcvae: axes = {self.axes}: wanted 2 or 3")
         if self.rotation == "space" and self.axes != 3:
             raise ConfigError('pcvae: rotation = "space" of particles without z: wanted "plane" or "none"')
-        if not 0 < self.validation_share < 1 or self.warm_up_share > 1:
-            raise ConfigError("pcvae: validation_share and warm_up_share: wanted shares")
+        if not 0 < self.validation_share < 1 or max(self.warm_up_share, self.nested) > 1:
+            raise ConfigError("pcvae: validation_share, warm_up_share and nested: wanted shares")
         if self.encoder == "quick" and self.batch < 2:
             raise ConfigError(f'pcvae: batch = {self.batch}: wanted 2 or more, or encoder = "paper"')
         if min(self.widths) < 1:
@@ -116,7 +116,7 @@ PAPER: Final = PcvaeConfig(
     encoder="paper",
     widths=(64, 128, 1024),
     hidden=512,
-    nested=False,
+    nested=0.0,
     decoder="paper",
     decoded=128,
     normalised=True,

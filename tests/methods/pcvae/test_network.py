@@ -12,6 +12,7 @@ from smlmbatch.locs import Particles
 from smlmbatch.methods.layers import set_step
 from smlmbatch.methods.pcvae.data import ParticleSet, collect, input_rows, standard_of
 from smlmbatch.methods.pcvae.infer import PIECE, encode
+from smlmbatch.methods.pcvae.network import Preparation
 from smlmbatch.methods.pcvae.recipe import PAPER, PcvaeConfig
 from smlmbatch.methods.pcvae.rotations import even_rotations
 from tests.methods.pcvae.drawn import random_set, tiny
@@ -223,3 +224,17 @@ def test_attention_of_the_paper_mixes_points():
         network.decoder.place[0] += 3.0
         after = network.decoder(latent)
     assert (before - after)[0, 1:].abs().min() > 0
+
+
+@pytest.mark.parametrize(("nested", "share"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
+def test_units_are_kept_from_the_first_on(nested, share):
+    """Of the share `nested` 1 to U units, evenly; of the others all; the same for a particle whatever stands beside it."""
+    preparation = Preparation(PcvaeConfig(nested=nested))
+    set_step(preparation, seed=0, step=3)
+    kept = preparation.kept(torch.arange(4000), 8)
+    assert (kept[:, 0] == 1).all()
+    assert (kept.diff(dim=1) <= 0).all(), "the first so many"
+    assert float((kept.sum(dim=1) < 8).float().mean()) == pytest.approx(share * 7 / 8, abs=0.03)
+    counts = torch.bincount(kept.sum(dim=1).long(), minlength=9)[1:8].double() / 4000
+    assert counts.numpy() == pytest.approx(np.full(7, share / 8), abs=0.02)
+    assert torch.equal(preparation.kept(torch.tensor([7, 3]), 8), kept[[7, 3]])
