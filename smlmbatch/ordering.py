@@ -322,6 +322,12 @@ def make_order(plan: Plan, campaign: Campaign, state: OrderState, **how: Any) ->
     yield from _map(plan, [task], how["options"], how["talk"], workers=1)
 
 
+def bins_to_make(state: OrderState, options: Any) -> list[Bin]:
+    """Those of a part that are neither published nor given up; of a part every n-th bin is taken."""
+    first, n = options.part
+    return [one for one in state.bins[first - 1 :: n] if _is_to_do(state, one.key, options)]
+
+
 def make_bins(
     plan: Plan, campaign: Campaign, state: OrderState, *, options: Any, talk: Callable[[str], None]
 ) -> Iterator[tuple[CampaignTask, Made]]:
@@ -329,16 +335,14 @@ def make_bins(
 
     Parameters
     ----------
-    options : `run.RunOptions`; of its part every n-th bin is taken
+    options : `run.RunOptions`
     """
     if state.order is None:
         return
-    first, n = options.part
     light = Campaign(output=campaign.output, config=campaign.config, fields=())
     tasks = [
         _task(plan, light, state, one, _bin_parts(state.order.fingerprint, plan.config.order, one.name, one.number), options)
-        for one in state.bins[first - 1 :: n]
-        if _is_to_do(state, one.key, options)
+        for one in bins_to_make(state, options)
     ]
     yield from _map(plan, tasks, options, talk, workers=options.workers)
 

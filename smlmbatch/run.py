@@ -29,6 +29,7 @@ from smlmbatch.ordering import (
     CampaignTask,
     Made,
     OrderState,
+    bins_to_make,
     make_bins,
     make_order,
     order_state,
@@ -313,26 +314,27 @@ def run_order(
     campaign, unlike = collect(plan, outcomes), 0
     if ORDER in stages:
         for task, made in make_order(plan, campaign, state, outcomes=outcomes, options=options, talk=talk):
-            _tell_made(log, task, made, talk)
+            _tell_made(log, task, made, talk, counter="[1/1]")
             unlike += made.record is not None and made.record.again == "differs"
         state = order_state(plan, outcomes)
     if REGISTER in stages:
-        for task, made in make_bins(plan, campaign, state, options=options, talk=talk):
-            _tell_made(log, task, made, talk)
+        to_make = len(bins_to_make(state, options))
+        for done, (task, made) in enumerate(make_bins(plan, campaign, state, options=options, talk=talk), start=1):
+            _tell_made(log, task, made, talk, counter=f"[{done}/{to_make}]")
             unlike += made.record is not None and made.record.again == "differs"
         state = order_state(plan, outcomes)
     return state, unlike
 
 
-def _tell_made(log: UnitLog, task: CampaignTask, made: Made, talk: Talk) -> None:
+def _tell_made(log: UnitLog, task: CampaignTask, made: Made, talk: Talk, *, counter: str) -> None:
     """A line for the user and one for the log."""
     what = f"{task.key.stage:<8} {'campaign' if task.bin is None else f'{task.bin.name} bin {task.bin.number}'}"
     if made.record is not None:
         record = made.record
-        talk(f"{what}  {record.rows:,} rows  {record.wall_s:.2f} s  peak {record.peak_mib} MiB{_AGAIN[record.again]}")
+        talk(f"{counter} {what}  {record.rows:,} rows  {record.wall_s:.2f} s  peak {record.peak_mib} MiB{_AGAIN[record.again]}")
         log.write(dataclasses.asdict(record))
     if made.failure is not None:
-        talk(f"FAILED   {what}: {made.failure.finding}. To mend it: {made.failure.mend}")
+        talk(f"{counter} FAILED   {what}: {made.failure.finding}. To mend it: {made.failure.mend}")
         log.write({"failure": dataclasses.asdict(made.failure), "trace": made.trace})
 
 

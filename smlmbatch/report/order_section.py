@@ -281,7 +281,10 @@ def _axes_table(axes: Sequence[Row], names: Sequence[str]) -> Markup:
         size = f"{100 * share:.1f} %" if share is not None else f"{nats:.2f} nats" if nats is not None else NONE
         cells = [_correlation(by_name[name, quantity]) for quantity in quantities]
         body.append([_said(name), size, number(first["thinned_20"], digits=2), *cells])
-    note = "Bold: what goes best with the quantity, of units and of principal axes, on one half; in brackets Pearson on the other half."
+    note = (
+        "Share: of all differences between particles, measured by noise, as two halves of each particle\u2019s locs tell it. "
+        "Bold: what goes best with the quantity, of units and of principal axes, on one half; in brackets Pearson on the other half."
+    )
     return join([table(header, body, numeric=range(1, len(header)), whole=(0,), class_="few"), element("p", note, class_="note")])
 
 
@@ -293,8 +296,13 @@ def _is_axis(name: str, by_name: Mapping[tuple[str, str], Row], quantities: Sequ
 def _correlation(row: Row) -> Markup | str:
     if row["pearson"] is None:
         return NONE
-    text = f"{row['pearson']:+.2f}, {row['spearman']:+.2f}"
-    return join([element("b", text), f" ({row['half2_pearson']:+.2f})"]) if row["chosen"] and row["half2_pearson"] is not None else text
+    text = f"{_signed(row['pearson'])}, {_signed(row['spearman'])}"
+    return join([element("b", text), f" ({_signed(row['half2_pearson'])})"]) if row["chosen"] and row["half2_pearson"] is not None else text
+
+
+def _signed(value: float | None) -> str:
+    """A correlation with its sign, a true minus."""
+    return NONE if value is None else f"{value:+.2f}".replace("-", "\u2212")
 
 
 def _conditions(campaign: Campaign, *, gallery: Gallery) -> Iterator[Markup]:
