@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from smlmbatch.errors import ConfigError
+from smlmbatch.hpc.image import image_of
 from smlmbatch.hpc.limits import core_limit, memory_limit
 from smlmbatch.hpc.numerics import has_avx2
 from smlmbatch.hpc.place import Place, read_place
@@ -22,6 +23,7 @@ def examine(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
         "memory": _or_trouble(lambda: _memory(environ)),
         "numerics": "pinned to AVX2, one thread" if has_avx2() else "NOT pinned: no AVX2; results repeat on this kind of machine only",
         "temporary folder": _or_trouble(lambda: _scratch(environ)),
+        "image": " ".join(image_of(environ).values()) or "none",
         "versions": software(),
     }
 

@@ -7,6 +7,8 @@ the first heavy import. Parallelism comes from units, never from threads inside 
 
 import os
 import platform
+import secrets
+import shutil
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
@@ -28,6 +30,15 @@ _AVX2 = {
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": "",  # the named CPU's own; unset would add the host's
 }
+# Libraries that else write below HOME: torch for downloads and compiled models, CUDA for kernels it compiles when a GPU is newer.
+_CACHES = {
+    "MPLCONFIGDIR": "matplotlib",
+    "TORCH_HOME": "torch",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "TRITON_CACHE_DIR": "triton",
+    "CUDA_CACHE_PATH": "cuda",
+}
+_WARM = Path(__file__).parents[2] / "numba"  # of our image; made by jobs/image/program.sh
 
 
 def pin_numerics(environ: MutableMapping[str, str] = os.environ) -> bool:
@@ -42,14 +53,32 @@ def pin_numerics(environ: MutableMapping[str, str] = os.environ) -> bool:
     return pinned
 
 
-def pin_caches(folder: Path, environ: MutableMapping[str, str] = os.environ) -> None:
+def pin_caches(folder: Path, environ: MutableMapping[str, str] = os.environ, warm: Path = _WARM) -> None:
     """Keep libraries from writing into HOME: what they cache goes under `folder` unless the user said where.
 
-    numba's compiled kernels lie beside our own bytecode where that folder can be written, as Python's do.
+    numba's compiled kernels lie beside our own bytecode where that folder can be written, as Python's do. Elsewhere (an image) those
+    that the image brings are copied: numba takes none from a folder it can't write to.
     """
-    environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
-    if not os.access(Path(__file__).parent, os.W_OK):
-        environ.setdefault("NUMBA_CACHE_DIR", str(folder / "numba"))
+    for name, library in _CACHES.items():
+        environ.setdefault(name, str(folder / library))
+    if not os.access(Path(__file__).parent, os.W_OK) and "NUMBA_CACHE_DIR" not in environ:
+        environ["NUMBA_CACHE_DIR"] = str(folder / "numba")
+        _bring(warm, folder / "numba")
+
+
+def _bring(warm: Path, folder: Path) -> None:
+    """Copy kernels where there are none yet; under a name of our own first, for other processes may be at the same."""
+    if folder.exists() or not warm.is_dir():
+        return
+    made = folder.with_name(f".numba-{secrets.token_hex(4)}")
+    try:
+        for file in warm.glob("*/*"):
+            target = made / file.relative_to(warm)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        made.rename(folder)
+    except OSError:  # another one was quicker; or there is no room, which who writes results will say
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def instructions(environ: Mapping[str, str] = os.environ) -> str:

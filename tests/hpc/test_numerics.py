@@ -1,6 +1,7 @@
 """Numerics are pinned before numpy is there, and the pins arrive where they should."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -39,3 +40,24 @@ def test_caches_go_where_they_may(tmp_path):
     environ = {}
     pin_caches(tmp_path, environ)
     assert environ["MPLCONFIGDIR"].startswith(str(tmp_path))
+
+
+def test_an_image_that_can_t_be_written_brings_its_kernels(tmp_path, monkeypatch):
+    """Once: what a run has compiled since stays."""
+    warm, cache = tmp_path / "image" / "numba", tmp_path / "out" / ".cache"
+    (warm / "measure_1").mkdir(parents=True)
+    (warm / "measure_1" / "ripley.nbc").write_text("kernel")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    environ = {}
+    pin_caches(cache, environ, warm)
+    assert environ["NUMBA_CACHE_DIR"] == str(cache / "numba")
+    kernel = cache / "numba" / "measure_1" / "ripley.nbc"
+    assert kernel.read_text() == "kernel"
+    assert [path.name for path in cache.iterdir()] == ["numba"]
+    kernel.write_text("newer")
+    pin_caches(cache, {}, warm)
+    assert kernel.read_text() == "newer"
+    environ = {"NUMBA_CACHE_DIR": str(tmp_path / "mine")}
+    pin_caches(tmp_path / "other", environ, warm)
+    assert environ["NUMBA_CACHE_DIR"] == str(tmp_path / "mine")
+    assert not (tmp_path / "other").exists()
