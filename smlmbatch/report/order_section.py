@@ -125,7 +125,7 @@ def _words(attrs: Row, nats: Any, thinned: Any, leading: str, axes: Sequence[Row
     leads = [row for row in axes if row["chosen"] and row["quantity"] in _VIOLINS and row["direction"].startswith("pc")]
     for row in (row for row in leads if row["half2_pearson"] is not None):
         best = f"Of principal axes, {_said(row['direction'])} goes best with the {_QUANTITY[row['quantity']]} on one half of the particles"
-        yield element("p", f"{best}; on the other half the correlation is {number(row['half2_pearson'], digits=3)}.")
+        yield element("p", f"{best}; on the other half the correlation is {_signed(row['half2_pearson'])}.")
 
 
 def _left_out(attrs: Row) -> Iterator[Markup]:
@@ -301,8 +301,12 @@ def _correlation(row: Row) -> Markup | str:
 
 
 def _signed(value: float | None) -> str:
-    """A correlation with its sign, a true minus."""
-    return NONE if value is None else f"{value:+.2f}".replace("-", "\u2212")
+    """A correlation with its sign, a true minus.
+
+    >>> _signed(-0.414), _signed(-0.001)
+    ('\u22120.41', '+0.00')
+    """
+    return NONE if value is None else f"{value:+z.2f}".replace("-", "\u2212")
 
 
 def _conditions(campaign: Campaign, *, gallery: Gallery) -> Iterator[Markup]:

@@ -40,7 +40,7 @@ def test_numbers_are_those_of_the_tables(shown, ordered_output):
         for row in pq.read_table(ordered_output / "tables" / "order_axes.parquet").to_pylist()
         if (row["direction"], row["quantity"]) == ("pc1", "circle_radius_nm")
     )
-    assert f"{row['pearson']:+.2f}, {row['spearman']:+.2f}".replace("-", "\u2212") in text
+    assert f"{row['pearson']:+z.2f}, {row['spearman']:+z.2f}".replace("-", "\u2212") in text
     bins = [row for row in pq.read_table(ordered_output / "tables" / "order_bins.parquet").to_pylist() if row["direction"] == "pc1"]
     lines = (folder / "order_film_pc1.csv").read_text().splitlines()
     assert len(lines) == 1 + len(bins)
