@@ -37,6 +37,7 @@ REGISTER: Final = "register"
 CAMPAIGN_STAGES: Final = (ORDER, REGISTER)
 RESULT_VERSIONS: Final = {ORDER: 2, REGISTER: 1}  # raised when a change of code changes results
 _LEARNED: Final = ("method", "channel", "least_particles", "turns", "value", "extras", "epochs", "seed", "device", "bins")
+_TRAINED: Final = ("extras", "epochs")  # of these, what nothing is made of by a model that is given
 _REGISTERED: Final = ("turns", "most_registered", "seed")
 _PRINCIPAL: Final = ("pc1", "pc2", "pc3")  # principal axes along which bins are registered where nothing is said
 _LEAST_SHARE: Final = 0.01  # of all differences between particles; bins along a lesser axis are of nothing
@@ -125,11 +126,13 @@ def _order_key(plan: Plan, outcomes: Sequence[FieldOutcome]) -> UnitKey:
 
 def _order_parts(plan: Plan, outcomes: Sequence[FieldOutcome]) -> dict[str, Any]:
     config = plan.config.order
+    model = choose(plan.config, MODEL)
+    learned = [name for name in _LEARNED if not (model.name and name in _TRAINED)]
     known = [dict(outcome.field.labels).get(config.value.strip(), "") for outcome in outcomes] if config.value.strip() else []
     return {
         "stage": ORDER,
         "version": RESULT_VERSIONS[ORDER],
-        "config": {"order": {name: getattr(config, name) for name in _LEARNED} | {"model_sha256": choose(plan.config, MODEL).sha256}},
+        "config": {"order": {name: getattr(config, name) for name in learned} | {"model_sha256": model.sha256}},
         "upstream": [[outcome.field.key, outcome.keys["pick"].fingerprint if "pick" in outcome.fresh else ""] for outcome in outcomes],
         "own": {"value": known},
     }
@@ -146,7 +149,7 @@ def _bin_parts(order: str, config: OrderConfig, name: str, number: int) -> dict[
 
 
 def _bins_of(path: Path, order: UnitKey, config: OrderConfig) -> Iterator[Bin]:
-    names, telling, bins = _directions_of(str(path))
+    names, telling, bins = _directions_of(str(path), path.stat().st_mtime_ns)
     wanted = _wanted(config.axes, names, telling)
     for direction, name in sorted(enumerate(names), key=lambda item: item[1].startswith("unit")):  # what the report begins with first
         for number in range(bins) if name in wanted else ():
@@ -155,8 +158,8 @@ def _bins_of(path: Path, order: UnitKey, config: OrderConfig) -> Iterator[Bin]:
             )
 
 
-@lru_cache(maxsize=16)  # a published unit never changes
-def _directions_of(path: str) -> tuple[tuple[str, ...], frozenset[str], int]:
+@lru_cache(maxsize=16)
+def _directions_of(path: str, mtime_ns: int) -> tuple[tuple[str, ...], frozenset[str], int]:
     """(names of the directions, those among them that say something, bins)."""
     from smlmbatch.store.arrays import UnitReader
 

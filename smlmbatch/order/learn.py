@@ -208,16 +208,19 @@ def _write_order(
 
     model = load_model(folder)
     latents = encode(model.network, particles, device=config.device)
+    if not np.isfinite(latents).all():
+        raise ConfigError("pcvae: the network gives latents that are no numbers; wanted another seed, fewer epochs or another model")
     halves_of = encode_halves(model.network, particles, seed=config.seed, device=config.device)
     directions = find_directions(latents, halves_of, value, seed=config.seed)
     places = directions.places(latents)
     bins = np.stack([bin_numbers(column, config.bins) for column in places.T], axis=1)
-    life = life_of(model.network.cpu(), particles.take(np.arange(min(_LOOKED_AT, len(particles)))))
+    some = particles.take(_some(len(particles), seed=config.seed))
+    life = life_of(model.network.cpu(), some)
     losses = _losses(folder / METRICS)
     arrays: dict[str, NDArray[Any]] = {"latent": latents, "place": places, "bin": bins, **estimates, "nats": life.nats, "loss": losses}
     arrays |= {"direction": directions.vector, "offset": directions.offset, "decoded_nm": _decoded(model, latents, bins)}
     arrays |= {} if value is None else {"value": value}
-    arrays |= {"thinned": _thinned(model, particles, directions, config)}
+    arrays |= {"thinned": _thinned(model, some, directions, config)}
     arrays |= {"weights": np.frombuffer((folder / WEIGHTS).read_bytes(), np.uint8)}
     for name, values in arrays.items():
         out.write(name, values)
@@ -261,14 +264,16 @@ def find_directions(
 
 
 def bin_numbers(place: NDArray[np.floating], bins: int) -> NDArray[np.int16]:
-    """The bin of each particle, from the lowest place on: (k,) i2; equal counts, the last bin holds what is left.
+    """The bin of each particle, from the lowest place on: (k,) i2; equal counts, the last bin holds what is left, if that makes a bin.
 
     >>> bin_numbers(np.arange(20.0), 20).tolist()
-    [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2]
+    [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
     """
     rank = np.empty(len(place), np.int64)
     rank[np.argsort(place, kind="stable")] = np.arange(len(place))
-    return (rank // max(_LEAST_OF_BIN, -(-len(place) // bins))).astype(np.int16)
+    size = max(_LEAST_OF_BIN, -(-len(place) // bins))
+    whole, left = divmod(len(place), size)
+    return np.minimum(rank // size, max(whole - (left < _LEAST_OF_BIN), 0)).astype(np.int16)
 
 
 def _decoded(model: Any, latents: NDArray[np.float32], bins: NDArray[np.int16]) -> NDArray[np.float32]:
@@ -282,14 +287,18 @@ def _decoded(model: Any, latents: NDArray[np.float32], bins: NDArray[np.int16]) 
     return np.asarray(found.cpu().numpy().reshape(shape) * np.float32(model.config.unit_nm), np.float32)
 
 
-def _thinned(model: Any, particles: ParticleSet, directions: Directions, config: OrderConfig) -> Floats:
+def _some(n: int, *, seed: int) -> NDArray[np.int64]:
+    """Up to `_LOOKED_AT` of n particles, at random: neighbours are of one field."""
+    return np.sort(np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_THINNED, 1))).permutation(n)[:_LOOKED_AT])
+
+
+def _thinned(model: Any, some: ParticleSet, directions: Directions, config: OrderConfig) -> Floats:
     """How well places hold when locs are taken away at random, |Pearson| with those of all locs: (shares, a) f8; 0 for what doesn't vary.
 
     Every particle keeps a loc at least.
     """
     from smlmbatch.methods.pcvae.infer import encode
 
-    some = particles.take(np.arange(min(_LOOKED_AT, len(particles))))
     whole = directions.places(encode(model.network, some, device=config.device))
     draw = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(_THINNED,))).random(len(some.points_nm))
     first = np.zeros(len(draw), bool)

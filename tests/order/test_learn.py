@@ -61,7 +61,10 @@ def test_a_value_of_too_few_or_of_one_size_gives_no_direction(value):
     assert VALUE not in find_directions(latents(), halved(latents()), value, seed=0).names
 
 
-@pytest.mark.parametrize(("n", "bins", "wanted"), [(218, 20, [11] * 19 + [9]), (1400, 20, [70] * 20), (60, 20, [8] * 7 + [4])])
+@pytest.mark.parametrize(
+    ("n", "bins", "wanted"),
+    [(218, 20, [11] * 19 + [9]), (1400, 20, [70] * 20), (60, 20, [8] * 6 + [12]), (153, 20, [8] * 18 + [9]), (5, 20, [5])],
+)
 def test_bins_hold_equal_counts(n, bins, wanted):
     place = np.random.default_rng(0).permutation(n) / 7.0
     number = bin_numbers(place, bins)

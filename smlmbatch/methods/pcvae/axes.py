@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 _PENALTIES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of standardised latents, times the number of particles
 _HALVES: Final = 0x0A1F  # first number of the key of the split
 _LEAST: Final = 4  # particles of a half
+_ALIKE: Final = 1e-6  # of latents: smaller differences are of rounding
 _EVEN: Final = 0.3  # of the mean noise; from 0.1 to 0.5 axes are alike
 
 
@@ -56,7 +57,7 @@ def principal_axes(one: NDArray[np.floating], two: NDArray[np.floating]) -> tupl
     >>> rng = np.random.default_rng(0)
     >>> seen = [np.column_stack([rng.normal(size=400), drawn]) for drawn in [rng.normal(size=400)] for _ in range(2)]
     >>> axes, share = principal_axes(*seen)
-    >>> abs(axes.direction[:, 0]).argmax(), bool(share[0] > 0.9)
+    >>> int(abs(axes.direction[:, 0]).argmax()), bool(share[0] > 0.9)
     (1, True)
     """
     one, two = np.asarray(one, np.float64), np.asarray(two, np.float64)
@@ -65,7 +66,9 @@ def principal_axes(one: NDArray[np.floating], two: NDArray[np.floating]) -> tupl
     crossed = (one - one.mean(axis=0)).T @ (two - two.mean(axis=0)) / len(one)
     signal, apart = (crossed + crossed.T) / 2, (one - two) / 2
     noise = apart.T @ apart / len(apart)
-    even = float(np.trace(noise)) / len(noise) or max(float(np.trace(signal)), np.finfo(float).tiny)
+    if np.trace(noise) + abs(np.trace(signal)) <= _ALIKE**2 * np.square(both).sum(axis=1).mean():
+        return Axes(middle, np.eye(len(noise))), np.zeros(len(noise))  # all alike: what is left are last digits
+    even = float(np.trace(noise)) / len(noise) or float(np.trace(signal))
     size, direction = eigh(signal, noise + _EVEN * even * np.eye(len(noise)))
     size, direction = np.maximum(size[::-1], 0.0), direction[:, ::-1]
     largest = np.take_along_axis(direction, np.abs(direction).argmax(axis=0)[None], axis=0)

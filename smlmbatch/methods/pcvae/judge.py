@@ -93,7 +93,7 @@ def life_of(network: "nn.Module", particles: ParticleSet) -> Life:
 
     net: Any = network
     net.eval()
-    rows = torch.from_numpy(input_rows(particles, net.config, weighted=True))
+    rows = torch.from_numpy(np.column_stack([input_rows(particles, net.config), np.ones(len(particles.points_nm), np.float32)]))
     with torch.inference_mode(), steady():
         found = net(rows, torch.from_numpy(particles.sizes), torch.arange(len(particles)))
         own, other = (

@@ -43,12 +43,13 @@ def test_what_varies_by_noise_alone_comes_last_and_like_variances_do_not_mix():
     assert np.abs(np.corrcoef((one @ plain.T).T, own[:, :2].T)[:3, 3:]).max(axis=0)[0] < 0.97
 
 
-@pytest.mark.parametrize("noise", [0.0, 1.0])
+@pytest.mark.parametrize("noise", [0.0, 1e-7, 1.0])
 def test_principal_axes_of_particles_that_are_all_alike(noise):
+    """Differences in the last digits are none: nothing is blown up."""
     rng = np.random.default_rng(0)
     axes, share = principal_axes(*(np.ones((50, 3)) + noise * rng.normal(size=(50, 3)) for _ in range(2)))
-    assert np.isfinite(axes.direction).all()
-    assert np.isfinite(share).all()
+    assert np.abs(axes.direction).max() < 10
+    assert share.sum() == pytest.approx(1.0 if noise == 1.0 else 0.0)
 
 
 def test_supervised_axis_is_least_squares_where_particles_are_many():
